@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+#
+# deps::openssl, deps::quic (ngtcp2 with its OpenSSL helper), deps::http3, deps::ev: from the private prefix that
+# cmake/deps.sh fetched (.deps/current), else the system's, by pkg-config.
+find_package(PkgConfig REQUIRED)
+
+set(prefix ${CMAKE_SOURCE_DIR}/.deps/current/usr)
+
+if(EXISTS ${prefix}/include/ngtcp2)
+  file(GLOB libdir ${prefix}/lib/*-linux-gnu*)
+  file(GLOB archdir ${prefix}/include/*-linux-gnu*)
+  function(add_dep name)
+    add_library(deps_${name} INTERFACE)
+    add_library(deps::${name} ALIAS deps_${name})
+    target_include_directories(deps_${name} SYSTEM INTERFACE ${prefix}/include ${archdir})
+    foreach(lib ${ARGN})
+      target_link_libraries(deps_${name} INTERFACE ${libdir}/lib${lib}.a)
+    endforeach()
+  endfunction()
+  add_dep(openssl ssl crypto zstd z)
+  add_dep(quic ngtcp2_crypto_ossl ngtcp2)
+  add_dep(http3 nghttp3)
+  add_dep(ev ev)
+  target_link_libraries(deps_quic INTERFACE deps_openssl)
+  target_link_libraries(deps_openssl INTERFACE ${CMAKE_DL_LIBS})
+  target_link_libraries(deps_ev INTERFACE m)
+  # The archives were built for a newer glibc, whose headers rename three functions.
+  include(CheckSymbolExists)
+  include(CheckFunctionExists)
+  check_function_exists(__isoc23_strtol H3POOL_HAVE_ISOC23)
+  if(NOT H3POOL_HAVE_ISOC23)
+    add_library(glibc_compat STATIC ${CMAKE_SOURCE_DIR}/cmake/glibc_compat.c)
+    target_link_libraries(deps_openssl INTERFACE glibc_compat)
+  endif()
+else()
+  # The floors: OpenSSL 3.5.0 has bugs in the QUIC-TLS calls; ngtcp2 before 1.22.1 overflows a buffer in qlog.
+  pkg_check_modules(openssl REQUIRED IMPORTED_TARGET openssl>=3.5.1)
+  pkg_check_modules(quic REQUIRED IMPORTED_TARGET libngtcp2_crypto_ossl>=1.22.1 libngtcp2>=1.22.1)
+  pkg_check_modules(http3 REQUIRED IMPORTED_TARGET libnghttp3>=1.15.0)
+  find_library(EV_LIBRARY ev REQUIRED)
+  add_library(deps_ev INTERFACE)
+  add_library(deps::ev ALIAS deps_ev)
+  target_link_libraries(deps_ev INTERFACE ${EV_LIBRARY})
+  foreach(name openssl quic http3)
+    add_library(deps::${name} ALIAS PkgConfig::${name})
+  endforeach()
+endif()

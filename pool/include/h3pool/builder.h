@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Byte builder: text or bytes appended into one growing buffer from a byte pool, up to a hard limit.
+ *
+ * An append that does not fit changes nothing and sets the overflow flag; later appends do nothing either, so a
+ * caller may write a whole document and check once, in hp_builder_finish.
+ */
+#ifndef H3POOL_BUILDER_H
+#define H3POOL_BUILDER_H
+
+#include <h3pool/buffer.h>
+#include <string.h>
+
+struct hp_builder {
+    struct hp_byte_pool *pool;
+    struct hp_buffer *buffer;
+    size_t limit; /* most bytes */
+    bool overflow;
+};
+
+/* Takes nothing yet. |limit|: most bytes the result may have. */
+void hp_builder_init(struct hp_builder *builder, struct hp_byte_pool *pool, size_t limit);
+/* Drops what was built. */
+void hp_builder_fini(struct hp_builder *builder);
+
+/* The result, owned by the caller, and the builder is as after init; NULL after an overflow or when nothing could be
+ * allocated. An empty result is a buffer of len 0. */
+struct hp_buffer *hp_builder_finish(struct hp_builder *builder) HP_MUST_CHECK;
+
+/* Room for |bytes| more bytes at the end, valid until the next call, or NULL with the overflow flag. Growth doubles. */
+uint8_t *hp_builder_reserve(struct hp_builder *builder, size_t bytes) HP_MUST_CHECK;
+/* Takes the first |bytes| of the reserved room as written. */
+void hp_builder_commit(struct hp_builder *builder, size_t bytes);
+
+void hp_builder_append(struct hp_builder *builder, const void *bytes, size_t len);
+/* Decimal digits. */
+void hp_builder_append_u64(struct hp_builder *builder, uint64_t value);
+/* |digits| lower-case hexadecimal digits, 1..16. */
+void hp_builder_append_hex(struct hp_builder *builder, uint64_t value, unsigned digits);
+/* A JSON string with its quotes, escaped as RFC 8259 section 7; bytes from 0x80 on are copied as they are. */
+void hp_builder_append_json(struct hp_builder *builder, const char *text, size_t len);
+
+static inline void hp_builder_append_str(struct hp_builder *builder, const char *text)
+{
+    hp_builder_append(builder, text, strlen(text));
+}
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Heap: a general allocator whose blocks die together at the latest, such as all that libraries allocate for one
+ * connection. Blocks are freed without their size; what the heap holds is the connection's account; and a heap whose
+ * user can't be trusted any more (an allocation failed inside a library) is dropped whole.
+ *
+ *   chunk (8 KiB from the byte pool, aligned to itself)
+ *   |next|hdr payload........|hdr payload..|hdr (free) link ....|          untouched          |
+ *         \ 8 bytes: size of the block, magic                    at ^                     end ^
+ *   large block (own block of the byte pool):  |next|prev|size|hdr payload ........................|
+ */
+#ifndef H3POOL_HEAP_H
+#define H3POOL_HEAP_H
+
+#include <h3pool/byte_pool.h>
+
+/* --- internal, do not touch: visible for embedding ------------------------------------------------------------------ */
+
+#define HP_HEAP_CHUNK_BYTES 8192u
+#define HP_HEAP_BINS 40u /* classes up to 2 KiB */
+
+struct hp_heap_large {
+    struct hp_heap_large *next, *prev;
+};
+
+struct hp_heap {
+    struct hp_byte_pool *pool;
+    void *chunks;
+    char *at, *end;
+    struct hp_heap_large *large;
+    uint64_t live_blocks;
+    uint64_t live_bytes;
+    uint64_t held_bytes;
+    bool failed;
+    void *bin[HP_HEAP_BINS];
+};
+
+/* --- the interface -------------------------------------------------------------------------------------------------- */
+
+/* Takes nothing yet. The heap is used by the pool's thread alone. */
+void hp_heap_init(struct hp_heap *heap, struct hp_byte_pool *pool);
+/* Gives all memory back to the pool, live blocks included: who holds one must never use it again. */
+void hp_heap_drop(struct hp_heap *heap);
+
+/* As malloc(3) and its kin, aligned to 16. NULL when the pool refuses; then hp_heap_failed is true from there on. */
+void *hp_heap_alloc(struct hp_heap *heap, size_t bytes) HP_MUST_CHECK;
+void *hp_heap_calloc(struct hp_heap *heap, size_t count, size_t bytes) HP_MUST_CHECK;
+void *hp_heap_resize(struct hp_heap *heap, void *block, size_t bytes) HP_MUST_CHECK;
+void hp_heap_free(struct hp_heap *heap, void *block);
+
+/* Blocks not yet freed; 0 when every user has cleaned up. */
+static inline uint64_t hp_heap_live(const struct hp_heap *heap)
+{
+    return heap->live_blocks;
+}
+/* Bytes that the heap has taken from its pool: the connection's account. */
+static inline uint64_t hp_heap_held(const struct hp_heap *heap)
+{
+    return heap->held_bytes;
+}
+/* True when an allocation has failed since init. */
+static inline bool hp_heap_failed(const struct hp_heap *heap)
+{
+    return heap->failed;
+}
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Object pool: objects of one type, kept constructed between uses.
+ *
+ * Life of an object:
+ *   memory -> constructor -> [ get -> used -> reset -> kept ]* -> destructor -> memory
+ * Objects beyond the most that are kept, and all objects where nothing is kept (pass-through, sanitizers), go through
+ * constructor and destructor on each use.
+ */
+#ifndef H3POOL_OBJECT_POOL_H
+#define H3POOL_OBJECT_POOL_H
+
+#include <h3pool/byte_pool.h>
+
+struct hp_object_ops {
+    void (*construct)(void *object); /* memory is not zeroed; NULL: nothing to do, as for the others */
+    void (*reset)(void *object);     /* on every put */
+    void (*destruct)(void *object);
+};
+
+struct hp_object_pool {
+    struct hp_byte_pool *blocks; /* of one class; the front of its bin holds the constructed objects */
+    struct hp_bin *bin;
+    struct hp_object_ops ops;
+};
+
+/* Makes a pool of objects of |bytes| bytes that keeps at most |kept_max| unused ones. Returns 0, or -1 without memory.
+ * Threads, names and limits as for a byte pool. */
+int hp_object_pool_init(struct hp_object_pool *pool, struct hp_pool_manager *manager, const char *name, size_t bytes,
+                        uint32_t kept_max, const struct hp_object_ops *ops) HP_MUST_CHECK;
+/* Destructs what is kept and ends the pool. No object may be live. */
+void hp_object_pool_fini(struct hp_object_pool *pool);
+
+/* internal: out of line */
+void *hp_object_pool_get_slow(struct hp_object_pool *pool) HP_MUST_CHECK;
+void hp_object_pool_put_slow(struct hp_object_pool *pool, void *object);
+
+/* A constructed object, or NULL when memory is refused. Owner only. */
+static inline HP_MUST_CHECK void *hp_object_pool_get(struct hp_object_pool *pool)
+{
+    if (HP_UNLIKELY(HP_READ(pool->bin->front_count) == 0))
+        return hp_object_pool_get_slow(pool);
+    return hp_bin_get(pool->blocks, pool->bin);
+}
+
+/* Resets the object and keeps it, or destructs it. Owner only; another thread's put is misuse. */
+static inline void hp_object_pool_put(struct hp_object_pool *pool, void *object)
+{
+    if (pool->ops.reset != NULL)
+        pool->ops.reset(object);
+    if (HP_UNLIKELY(HP_READ(pool->bin->front_count) >= pool->bin->front_cap)) {
+        hp_object_pool_put_slow(pool, object);
+        return;
+    }
+    hp_bin_put(pool->blocks, pool->bin, object);
+}
+
+/* Typed get and put: HP_OBJECT_POOL(request, struct request) defines
+ *   struct request *request_get(struct hp_object_pool *);  void request_put(struct hp_object_pool *, struct request *); */
+#define HP_OBJECT_POOL(prefix, type)                                                                                   \
+    static inline HP_MUST_CHECK type *prefix##_get(struct hp_object_pool *pool)                                        \
+    {                                                                                                                  \
+        return hp_object_pool_get(pool);                                                                               \
+    }                                                                                                                  \
+    static inline void prefix##_put(struct hp_object_pool *pool, type *object)                                         \
+    {                                                                                                                  \
+        hp_object_pool_put(pool, object);                                                                              \
+    }
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Vocabulary of libh3pool. Every header of the library includes this one.
+ *
+ *   block    what a caller gets: size-class bytes, aligned to 16 (a power-of-two class up to 64 KiB: to itself)
+ *   class    a block size. 8 classes per doubling, so at most 12.5 % of a block above 128 bytes is unused
+ *   bin      one class of one pool: a front (an array of free blocks, the inlined fast path) before its runs
+ *   run      1 to 8 slices cut into blocks of one class
+ *   slice    64 KiB
+ *   span     2 MiB from the system, aligned to 2 MiB: a header slice and 31 slices for runs
+ *   pool     bins and spans with a name, a limit and counters; belongs to one thread
+ *   manager  the named pools of a process, and the limit over all of them
+ *
+ *   span  |header|run of 64-byte blocks|run of 10 KiB blocks, 2 slices|free|free|...|
+ *          \ magic, pool, which run each slice belongs to: an address leads to its class by masking
+ *
+ * The invariant of a bin:  taken == front_count + (blocks that callers hold, or that wait in the remote list)
+ *
+ * Threads: a pool belongs to the thread that made or adopted it. Only that thread gets; any thread may put. Counters
+ * are written by the owner with relaxed atomic stores (plain moves), so any thread may read them.
+ *
+ * Two builds of the library have the same headers, so that callers are compiled once: the pooled build, and the
+ * pass-through build in which every block is a malloc of its own (h3pool-unpooled). Where the front's capacity is 0
+ * (pass-through, sanitizers) the inlined fast path falls through to the library's functions.
+ */
+#ifndef H3POOL_TYPES_H
+#define H3POOL_TYPES_H
+
+#include <assert.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HP_MUST_CHECK __attribute__((warn_unused_result))
+#define HP_LIKELY(x) __builtin_expect(!!(x), 1)
+#define HP_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#define HP_BLOCK_ALIGN 16u
+#define HP_SLICE_BYTES (64u << 10)
+#define HP_SPAN_BYTES (2u << 20)
+#define HP_SPAN_SLICES (HP_SPAN_BYTES / HP_SLICE_BYTES)
+/* Largest block that comes from a class; larger ones get a mapping of their own. */
+#define HP_CLASS_BYTES_MAX (256u << 10)
+#define HP_CLASS_COUNT 96u
+
+struct hp_byte_pool;
+struct hp_pool_manager;
+
+/* --- internal, do not touch: visible because the fast path is inlined ------------------------------------------- */
+
+struct hp_run;
+
+struct hp_bin {
+    _Atomic uint32_t front_count;
+    uint32_t front_cap; /* 0: everything goes through the library's functions */
+    _Atomic uint64_t gets;
+    void **front;
+    uint32_t block_bytes;
+    uint32_t run_slices;
+    _Atomic uint64_t taken; /* blocks outside the runs */
+    struct hp_run *runs;    /* with a free block; doubly linked */
+};
+
+struct hp_run {
+    struct hp_bin *bin;
+    struct hp_run *next, *prev;
+    void *free;     /* given back, linked through their first word */
+    char *base;     /* first block */
+    uint32_t used;  /* blocks outside the run */
+    uint32_t carved; /* blocks ever taken from base on; the rest has not been touched */
+    uint32_t capacity;
+    uint8_t slice, slices;
+    bool listed;
+};
+
+struct hp_span {
+    uint32_t magic;
+    uint32_t free_slices;     /* bit per slice */
+    uint64_t huge_bytes;      /* not 0: one block in a mapping of its own, this long with its header page */
+    struct hp_byte_pool *pool;
+    struct hp_span *next, *prev;
+    uint8_t run_of[HP_SPAN_SLICES]; /* slice -> its run's first slice */
+    struct hp_run run[HP_SPAN_SLICES];
+};
+
+#define HP_SPAN_MAGIC 0x68705370u /* "hpSp" */
+
+/* A bit per 2 MiB of address space: set where a span of ours begins. 16 MiB of zero pages, of which a few are touched. */
+#define HP_ADDRESS_BITS 48
+extern _Atomic uint8_t hp_span_map[(1ull << HP_ADDRESS_BITS) / HP_SPAN_BYTES / 8];
+
+/* Its address is the identity of the calling thread. */
+extern _Thread_local char hp_thread_anchor;
+
+static inline struct hp_span *hp_span_of(const void *block)
+{
+    return (struct hp_span *)((uintptr_t)block & ~(uintptr_t)(HP_SPAN_BYTES - 1));
+}
+
+static inline bool hp_span_known(const void *block)
+{
+    uintptr_t i = (uintptr_t)block / HP_SPAN_BYTES;
+    return i < sizeof hp_span_map * 8 &&
+           (atomic_load_explicit(&hp_span_map[i / 8], memory_order_relaxed) >> (i % 8) & 1) != 0;
+}
+
+static inline struct hp_run *hp_run_of(struct hp_span *span, const void *block)
+{
+    return &span->run[span->run_of[((uintptr_t)block & (HP_SPAN_BYTES - 1)) / HP_SLICE_BYTES]];
+}
+
+/* Class of a size of 1 to HP_CLASS_BYTES_MAX bytes: 16, 32, ... 128, 144, 160, ... 256, 288, ... */
+static inline unsigned hp_class_of(size_t bytes)
+{
+    size_t last = (bytes + HP_BLOCK_ALIGN - 1) / HP_BLOCK_ALIGN - 1; /* granules less one */
+    if (last < 8)
+        return (unsigned)last;
+    unsigned e = 63u - (unsigned)__builtin_clzll(last);
+    return (e - 2) * 8 + (unsigned)(last >> (e - 3) & 7);
+}
+
+/* Block size of a class below HP_CLASS_COUNT. */
+static inline uint32_t hp_class_bytes(unsigned class_index)
+{
+    if (class_index < 8)
+        return (class_index + 1) * HP_BLOCK_ALIGN;
+    return (class_index % 8 + 9) * HP_BLOCK_ALIGN << (class_index / 8 - 1);
+}
+
+#define HP_ADD(counter, n)                                                                                             \
+    atomic_store_explicit(&(counter), atomic_load_explicit(&(counter), memory_order_relaxed) + (n),                    \
+                          memory_order_relaxed)
+#define HP_SUB(counter, n)                                                                                             \
+    atomic_store_explicit(&(counter), atomic_load_explicit(&(counter), memory_order_relaxed) - (n),                    \
+                          memory_order_relaxed)
+#define HP_READ(counter) atomic_load_explicit(&(counter), memory_order_relaxed)
+
+#endif

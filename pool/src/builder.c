@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Growth copies into a buffer of twice the room, which wastes at most half; a caller that knows the size reserves it
+ * at once and nothing is copied.
+ */
+#include <h3pool/builder.h>
+
+#define FIRST_BYTES 448u /* with the buffer's header, a 480-byte block */
+
+void hp_builder_init(struct hp_builder *b, struct hp_byte_pool *pool, size_t limit)
+{
+    *b = (struct hp_builder){.pool = pool, .limit = limit};
+}
+
+void hp_builder_fini(struct hp_builder *b)
+{
+    hp_buffer_unref(b->buffer);
+    hp_builder_init(b, b->pool, b->limit);
+}
+
+struct hp_buffer *hp_builder_finish(struct hp_builder *b)
+{
+    if (b->buffer == NULL && !b->overflow)
+        b->buffer = hp_buffer_new(b->pool, 0);
+    struct hp_buffer *result = b->overflow ? NULL : b->buffer;
+    if (result == NULL)
+        hp_buffer_unref(b->buffer);
+    hp_builder_init(b, b->pool, b->limit);
+    return result;
+}
+
+static bool grow(struct hp_builder *b, size_t len, size_t bytes)
+{
+    size_t cap = b->buffer != NULL ? b->buffer->cap * 2 : FIRST_BYTES;
+    if (cap < len + bytes)
+        cap = len + bytes;
+    if (cap > b->limit)
+        cap = b->limit;
+    struct hp_buffer *bigger = hp_buffer_new(b->pool, cap);
+    if (bigger == NULL)
+        return false;
+    if (b->buffer != NULL)
+        memcpy(bigger->data, b->buffer->data, len);
+    bigger->len = len;
+    hp_buffer_unref(b->buffer);
+    b->buffer = bigger;
+    return true;
+}
+
+uint8_t *hp_builder_reserve(struct hp_builder *b, size_t bytes)
+{
+    size_t len = b->buffer != NULL ? b->buffer->len : 0;
+    if (b->overflow)
+        return NULL;
+    if (b->buffer == NULL || bytes > b->buffer->cap - len) {
+        if (bytes > b->limit - len || !grow(b, len, bytes)) {
+            b->overflow = true;
+            return NULL;
+        }
+    }
+    return b->buffer->data + len;
+}
+
+void hp_builder_commit(struct hp_builder *b, size_t bytes)
+{
+    b->buffer->len += bytes;
+}
+
+void hp_builder_append(struct hp_builder *b, const void *bytes, size_t len)
+{
+    uint8_t *to = hp_builder_reserve(b, len);
+    if (to == NULL)
+        return;
+    memcpy(to, bytes, len);
+    hp_builder_commit(b, len);
+}
+
+void hp_builder_append_u64(struct hp_builder *b, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    hp_builder_append(b, digits + at, sizeof digits - at);
+}
+
+void hp_builder_append_hex(struct hp_builder *b, uint64_t value, unsigned digits)
+{
+    uint8_t *to = hp_builder_reserve(b, digits);
+    if (to == NULL)
+        return;
+    for (unsigned i = digits; i > 0; i--, value >>= 4)
+        to[i - 1] = (uint8_t)"0123456789abcdef"[value & 15];
+    hp_builder_commit(b, digits);
+}
+
+/* The letter of a two-character escape, or 0. */
+static char short_escape(unsigned char c)
+{
+    switch (c) {
+    case '"':
+    case '\\':
+        return (char)c;
+    case '\b':
+        return 'b';
+    case '\f':
+        return 'f';
+    case '\n':
+        return 'n';
+    case '\r':
+        return 'r';
+    case '\t':
+        return 't';
+    default:
+        return 0;
+    }
+}
+
+void hp_builder_append_json(struct hp_builder *b, const char *text, size_t len)
+{
+    size_t plain = 0; /* start of what is not yet copied */
+    hp_builder_append(b, "\"", 1);
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        char letter = short_escape(c);
+        if (letter == 0 && c >= 0x20)
+            continue;
+        hp_builder_append(b, text + plain, i - plain);
+        plain = i + 1;
+        hp_builder_append(b, letter != 0 ? (char[]){'\\', letter} : "\\u", 2);
+        if (letter == 0)
+            hp_builder_append_hex(b, c, 4);
+    }
+    hp_builder_append(b, text + plain, len - plain);
+    hp_builder_append(b, "\"", 1);
+}

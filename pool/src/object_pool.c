@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An object pool is a byte pool of one class whose front holds constructed objects: construction and destruction
+ * happen where a block enters or leaves the front, and nowhere else.
+ */
+#include <h3pool/object_pool.h>
+
+#include "internal.h"
+
+static void destruct(void *ctx, void *object)
+{
+    const struct hp_object_pool *pool = ctx;
+    if (pool->ops.destruct != NULL)
+        pool->ops.destruct(object);
+}
+
+int hp_object_pool_init(struct hp_object_pool *pool, struct hp_pool_manager *manager, const char *name, size_t bytes,
+                        uint32_t kept_max, const struct hp_object_ops *ops)
+{
+    struct hp_byte_pool *blocks = hp_byte_pool_make(manager, name, bytes, bytes, 0, kept_max != 0 ? kept_max : 1);
+    if (blocks == NULL)
+        return -1;
+    *pool = (struct hp_object_pool){
+        .blocks = blocks,
+        .bin = hp_byte_pool_bin(blocks, bytes),
+        .ops = ops != NULL ? *ops : (struct hp_object_ops){0},
+    };
+    if (kept_max == 0)
+        pool->bin->front_cap = 0;
+    blocks->drop = destruct;
+    blocks->drop_ctx = pool;
+    return 0;
+}
+
+void hp_object_pool_fini(struct hp_object_pool *pool)
+{
+    hp_byte_pool_free(pool->blocks); /* NULL is legal */
+    *pool = (struct hp_object_pool){0};
+}
+
+void *hp_object_pool_get_slow(struct hp_object_pool *pool)
+{
+    if (pool->blocks->owner != (uintptr_t)&hp_thread_anchor)
+        hp_die("pool '%s': get by a thread that does not own it", pool->blocks->name);
+    void *object = hp_source_take(pool->blocks, pool->bin, pool->bin->block_bytes);
+    if (object != NULL && pool->ops.construct != NULL)
+        pool->ops.construct(object);
+    return object;
+}
+
+void hp_object_pool_put_slow(struct hp_object_pool *pool, void *object)
+{
+    if (pool->blocks->owner != (uintptr_t)&hp_thread_anchor)
+        hp_die("pool '%s': put by a thread that does not own it", pool->blocks->name);
+    destruct(pool, object);
+    hp_source_give(pool->blocks, object);
+}

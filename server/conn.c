@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Life of a connection. All that ngtcp2 and nghttp3 allocate for it lies in its own heap; when an allocation in it has
+ * failed, the libraries' structures can't be trusted, and the heap is dropped without calling them again.
+ */
+#include "conn.h"
+
+#include "mem_bridge.h"
+#include "net/clock.h"
+#include "net/log.h"
+
+#include <string.h>
+
+/* Flow-control windows (RFC 9000 section 4): small at first, grown by ngtcp2 with use. */
+#define STREAM_WINDOW (256u << 10)
+#define STREAM_WINDOW_MAX (6u << 20)
+#define CONN_WINDOW (1u << 20)
+#define CONN_WINDOW_MAX (8u << 20)
+/* The client's control stream and its two of QPACK, and some that RFC 9114 section 6.2.3 reserves. */
+#define UNI_STREAMS 8u
+/* Trains that one connection may send in a loop turn, so that it does not starve others. */
+#define TRAINS_PER_TURN 4u
+#define CLOSE_PACKET_CAP 1200u
+
+const char *conn_end_str(enum conn_end end)
+{
+    static const char *const text[] = {
+        [CONN_END_NONE] = "open",
+        [CONN_END_PEER] = "closed by the client",
+        [CONN_END_IDLE] = "idle timeout",
+        [CONN_END_HANDSHAKE] = "handshake failed",
+        [CONN_END_DROPPED] = "dropped",
+        [CONN_END_QUIC_ERROR] = "QUIC error",
+        [CONN_END_H3_ERROR] = "HTTP/3 error",
+        [CONN_END_DRAINED] = "drained",
+        [CONN_END_STOPPED] = "server stopped",
+        [CONN_END_NO_MEMORY] = "no memory",
+    };
+    return text[end];
+}
+
+static ngtcp2_path quic_path(const struct net_path *p)
+{
+    return (ngtcp2_path){
+        .local = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&p->local.sa, .addrlen = p->local.len},
+        .remote = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&p->remote.sa, .addrlen = p->remote.len},
+    };
+}
+
+static struct net_path net_path(const ngtcp2_path *p)
+{
+    struct net_path out = {.local.len = p->local.addrlen, .remote.len = p->remote.addrlen};
+    memcpy(&out.local.in6, p->local.addr, p->local.addrlen);
+    memcpy(&out.remote.in6, p->remote.addr, p->remote.addrlen);
+    return out;
+}
+
+void conn_wake(struct conn *c)
+{
+    c->env->wake(c->env, c);
+}
+
+/* --- birth ---------------------------------------------------------------------------------------------------------- */
+
+static ngtcp2_conn *quic_of_ref(ngtcp2_crypto_conn_ref *ref)
+{
+    return ((struct conn *)ref->user_data)->quic;
+}
+
+static int new_quic(struct conn *c, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *scid, const struct net_path *path)
+{
+    struct conn_env *env = c->env;
+    ngtcp2_settings settings;
+    ngtcp2_transport_params params;
+    ngtcp2_settings_default(&settings);
+    settings.initial_ts = c->now_ns;
+    settings.rand_ctx.native_handle = env;
+    settings.cc_algo = env->cc;
+    settings.handshake_timeout = env->handshake_timeout_ns;
+    settings.max_window = CONN_WINDOW_MAX;
+    settings.max_stream_window = STREAM_WINDOW_MAX;
+    ngtcp2_transport_params_default(&params);
+    params.original_dcid = hd->dcid;
+    params.original_dcid_present = 1;
+    params.initial_max_stream_data_bidi_remote = STREAM_WINDOW;
+    params.initial_max_stream_data_uni = STREAM_WINDOW;
+    params.initial_max_data = CONN_WINDOW;
+    params.initial_max_streams_bidi = env->max_streams;
+    params.initial_max_streams_uni = UNI_STREAMS;
+    params.max_idle_timeout = env->idle_timeout_ns;
+    params.active_connection_id_limit = 7;
+    params.stateless_reset_token_present = 1;
+    ngtcp2_path quic = quic_path(path);
+    if (ngtcp2_crypto_generate_stateless_reset_token(params.stateless_reset_token, env->reset_secret,
+                                                     sizeof env->reset_secret, scid) != 0)
+        return -1;
+    return ngtcp2_conn_server_new(&c->quic, &hd->scid, scid, &quic, hd->version, &conn_callbacks, &settings, &params,
+                                  &c->mem, c);
+}
+
+struct conn *conn_accept(struct conn_env *env, const ngtcp2_pkt_hd *hd, const struct datagram *d, uint64_t now_ns)
+{
+    struct conn *c = hp_object_pool_get(env->pool);
+    if (c == NULL)
+        return NULL;
+    *c = (struct conn){.env = env, .state = CONN_OPEN, .timer.at_ns = CLOCK_NEVER, .now_ns = now_ns};
+    hp_heap_init(&c->heap, env->heap);
+    c->mem = bridge_ngtcp2_mem(&c->heap);
+    c->ref = (ngtcp2_crypto_conn_ref){.get_conn = quic_of_ref, .user_data = c};
+    ngtcp2_ccerr_default(&c->error);
+    METRIC_ADD(env->metrics, connections_active, 1);
+    ngtcp2_cid scid;
+    cid_draw(&env->steering, env->random, env->random_ctx, &scid, CID_LEN);
+    if (new_quic(c, hd, &scid, &d->path) != 0 || tls_session_init(&c->tls, env->tls, &c->ref) != 0 ||
+        cid_table_add(&env->cids, c, &c->cids, scid.data, scid.datalen) != 0 ||
+        cid_table_add(&env->cids, c, &c->cids, hd->dcid.data, hd->dcid.datalen) != 0) {
+        conn_free(c);
+        return NULL;
+    }
+    ngtcp2_conn_set_tls_native_handle(c->quic, tls_session_native(&c->tls));
+    METRIC_ADD(env->metrics, connections_accepted, 1);
+    return c;
+}
+
+/* --- death ---------------------------------------------------------------------------------------------------------- */
+
+/* Ends the libraries' part: from here on the connection is a packet and some IDs at most. */
+static void end_protocols(struct conn *c)
+{
+    bool abandoned = hp_heap_failed(&c->heap);
+    if (c->h3_open)
+        h3_fini(&c->h3, abandoned);
+    c->h3_open = false;
+    if (!abandoned)
+        ngtcp2_conn_del(c->quic);
+    c->quic = NULL;
+    tls_session_fini(&c->tls); /* after the connection, which it must not outlive in use */
+    assert(abandoned || hp_heap_live(&c->heap) == 0);
+    hp_heap_drop(&c->heap);
+}
+
+void conn_free(struct conn *c)
+{
+    end_protocols(c);
+    cid_table_remove_all(&c->env->cids, &c->cids);
+    hp_buffer_unref(c->close_packet);
+    METRIC_SUB(c->env->metrics, connections_active, 1);
+    hp_object_pool_put(c->env->pool, c);
+}
+
+static void set_state(struct conn *c, enum conn_state state, enum conn_end end)
+{
+    c->state = state;
+    if (c->end == CONN_END_NONE)
+        c->end = end;
+    if (state == CONN_FAILED || state == CONN_DEAD)
+        log_debug("connection: %s (code 0x%llx)", conn_end_str(c->end), (unsigned long long)c->error.error_code);
+}
+
+/* Takes the result of a call of ngtcp2 that was not 0. */
+static void quic_failed(struct conn *c, int rv)
+{
+    switch (rv) {
+    case NGTCP2_ERR_DRAINING:
+        set_state(c, CONN_DEAD, CONN_END_PEER);
+        return;
+    case NGTCP2_ERR_IDLE_CLOSE:
+        set_state(c, CONN_DEAD, CONN_END_IDLE);
+        return;
+    case NGTCP2_ERR_HANDSHAKE_TIMEOUT:
+        set_state(c, CONN_DEAD, CONN_END_HANDSHAKE);
+        return;
+    case NGTCP2_ERR_DROP_CONN:
+    case NGTCP2_ERR_RETRY:
+        set_state(c, CONN_DEAD, CONN_END_DROPPED);
+        return;
+    case NGTCP2_ERR_CRYPTO:
+        ngtcp2_ccerr_set_tls_alert(&c->error, ngtcp2_conn_get_tls_alert(c->quic), NULL, 0);
+        set_state(c, CONN_FAILED, CONN_END_HANDSHAKE);
+        return;
+    case NGTCP2_ERR_CALLBACK_FAILURE: /* the callback may have said why */
+        if (c->end == CONN_END_NONE)
+            ngtcp2_ccerr_set_liberr(&c->error, rv, NULL, 0);
+        break;
+    default:
+        ngtcp2_ccerr_set_liberr(&c->error, rv, NULL, 0);
+        break;
+    }
+    set_state(c, CONN_FAILED, CONN_END_QUIC_ERROR);
+}
+
+static void check_heap(struct conn *c)
+{
+    if (hp_heap_failed(&c->heap))
+        set_state(c, CONN_DEAD, CONN_END_NO_MEMORY);
+}
+
+void conn_close(struct conn *c, enum conn_end end, uint64_t h3_code)
+{
+    if (c->state != CONN_OPEN)
+        return;
+    ngtcp2_ccerr_set_application_error(&c->error, h3_code, NULL, 0);
+    set_state(c, CONN_FAILED, end);
+    conn_wake(c);
+}
+
+/* --- input and time ------------------------------------------------------------------------------------------------- */
+
+static void feed_closed(struct conn *c)
+{
+    /* Answers the 1st, 2nd, 4th, 8th … packet, RFC 9000 section 10.2.1. */
+    c->close_received++;
+    if ((c->close_received & (c->close_received - 1)) == 0) {
+        c->close_repeat = true;
+        conn_wake(c);
+    }
+}
+
+void conn_feed(struct conn *c, const struct datagram *d, uint64_t now_ns)
+{
+    c->now_ns = now_ns;
+    if (c->state == CONN_CLOSED)
+        feed_closed(c);
+    if (c->state != CONN_OPEN)
+        return;
+    ngtcp2_path path = quic_path(&d->path);
+    ngtcp2_pkt_info info = {.ecn = d->ecn};
+    int rv = ngtcp2_conn_read_pkt(c->quic, &path, &info, d->data, d->len, now_ns);
+    if (rv != 0)
+        quic_failed(c, rv);
+    check_heap(c);
+    conn_wake(c);
+}
+
+uint64_t conn_deadline(const struct conn *c)
+{
+    if (c->state == CONN_CLOSED)
+        return c->close_deadline_ns;
+    if (c->state != CONN_OPEN)
+        return CLOCK_NEVER;
+    uint64_t at = ngtcp2_conn_get_expiry(c->quic);
+    if (c->drain == DRAIN_NOTICED && c->drain_ns < at)
+        at = c->drain_ns;
+    return at;
+}
+
+void conn_drain(struct conn *c, uint64_t now_ns)
+{
+    if (c->state != CONN_OPEN || c->drain != DRAIN_NO)
+        return;
+    c->now_ns = now_ns;
+    c->drain = DRAIN_WANTED;
+    conn_wake(c);
+}
+
+/* Takes the step of a graceful shutdown that is due: notice, a PTO later the final GOAWAY, and the end. */
+static void step_drain(struct conn *c)
+{
+    if (c->drain == DRAIN_NO || !c->handshake_done)
+        return; /* a handshake in progress completes first, or times out */
+    int rv = 0;
+    if (c->drain == DRAIN_WANTED) {
+        rv = h3_shutdown_notice(&c->h3);
+        c->drain = DRAIN_NOTICED;
+        c->drain_ns = c->now_ns + ngtcp2_conn_get_pto(c->quic);
+    } else if (c->drain == DRAIN_NOTICED && c->now_ns >= c->drain_ns) {
+        rv = h3_shutdown(&c->h3);
+        c->drain = DRAIN_SHUTDOWN;
+    }
+    if (rv != 0)
+        conn_close(c, CONN_END_H3_ERROR, c->h3.error);
+}
+
+void conn_expire(struct conn *c, uint64_t now_ns)
+{
+    c->now_ns = now_ns;
+    if (c->state == CONN_CLOSED && now_ns >= c->close_deadline_ns)
+        set_state(c, CONN_DEAD, c->end);
+    if (c->state != CONN_OPEN)
+        return;
+    int rv = ngtcp2_conn_handle_expiry(c->quic, now_ns);
+    if (rv != 0)
+        quic_failed(c, rv);
+    check_heap(c);
+    conn_wake(c);
+}
+
+/* --- output --------------------------------------------------------------------------------------------------------- */
+
+/* What became of one call of ngtcp2_conn_writev_stream for HTTP/3 data. */
+enum wrote { WROTE_PACKET, WROTE_AGAIN, WROTE_ERROR };
+
+static enum wrote account_write(struct conn *c, int64_t stream_id, ngtcp2_ssize rv, ngtcp2_ssize taken)
+{
+    switch (rv) {
+    case NGTCP2_ERR_STREAM_DATA_BLOCKED:
+        h3_block(&c->h3, stream_id);
+        return WROTE_AGAIN;
+    case NGTCP2_ERR_STREAM_SHUT_WR:
+    case NGTCP2_ERR_STREAM_NOT_FOUND:
+        h3_shut_write(&c->h3, stream_id);
+        return WROTE_AGAIN;
+    default:
+        break;
+    }
+    if (taken >= 0 && h3_written(&c->h3, stream_id, (size_t)taken) != 0) {
+        ngtcp2_ccerr_set_application_error(&c->error, c->h3.error, NULL, 0);
+        c->end = CONN_END_H3_ERROR;
+        return WROTE_ERROR;
+    }
+    if (rv == NGTCP2_ERR_WRITE_MORE)
+        return WROTE_AGAIN;
+    return rv < 0 ? WROTE_ERROR : WROTE_PACKET;
+}
+
+/* Writes one packet, filled from as many streams as fit. */
+static ngtcp2_ssize write_packet(ngtcp2_conn *quic, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *to, size_t cap,
+                                 ngtcp2_tstamp now, void *ctx)
+{
+    struct conn *c = ctx;
+    nghttp3_vec vec[16];
+    for (;;) {
+        int64_t stream_id = -1;
+        bool fin = false;
+        ssize_t count = 0;
+        if (c->h3_open && ngtcp2_conn_get_max_data_left(quic) != 0)
+            count = h3_writev(&c->h3, &stream_id, &fin, vec, sizeof vec / sizeof vec[0]);
+        if (count < 0) {
+            ngtcp2_ccerr_set_application_error(&c->error, c->h3.error, NULL, 0);
+            c->end = CONN_END_H3_ERROR;
+            return NGTCP2_ERR_CALLBACK_FAILURE;
+        }
+        uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE | NGTCP2_WRITE_STREAM_FLAG_PADDING;
+        if (fin)
+            flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
+        ngtcp2_ssize taken = -1;
+        ngtcp2_ssize rv = ngtcp2_conn_writev_stream(quic, path, info, to, cap, &taken, flags, stream_id,
+                                                    (const ngtcp2_vec *)vec, (size_t)count, now);
+        switch (account_write(c, stream_id, rv, taken)) {
+        case WROTE_PACKET:
+            return rv;
+        case WROTE_ERROR:
+            return rv < 0 ? rv : NGTCP2_ERR_CALLBACK_FAILURE;
+        case WROTE_AGAIN:
+            break;
+        }
+    }
+}
+
+static int send_train(struct conn *c, const struct conn_sink *sink, const struct udp_train *train)
+{
+    METRIC_ADD(c->env->metrics, sends, 1);
+    METRIC_ADD(c->env->metrics, bytes_sent, train->len);
+    return sink->send(sink->ctx, train);
+}
+
+static int flush_open(struct conn *c, const struct conn_sink *sink)
+{
+    ngtcp2_path_storage storage;
+    ngtcp2_path_storage_zero(&storage);
+    int result = 0;
+    for (unsigned i = 0;; i++) {
+        if (i == TRAINS_PER_TURN) {
+            result = 2;
+            break;
+        }
+        ngtcp2_pkt_info info = {0};
+        size_t quantum = ngtcp2_conn_get_send_quantum(c->quic), segment = 0;
+        size_t cap = quantum < UDP_TRAIN_BYTES ? quantum : UDP_TRAIN_BYTES;
+        ngtcp2_ssize n = ngtcp2_conn_write_aggregate_pkt2(c->quic, &storage.path, &info, c->env->tx, cap, &segment,
+                                                          write_packet, UDP_TRAIN_PACKETS, c->now_ns);
+        check_heap(c);
+        if (c->state != CONN_OPEN)
+            return 0;
+        if (n < 0) {
+            quic_failed(c, (int)n);
+            return 0;
+        }
+        if (n == 0)
+            break;
+        struct udp_train train = {
+            .data = c->env->tx,
+            .len = (size_t)n,
+            .segment = segment,
+            .path = net_path(&storage.path),
+            .ecn = info.ecn,
+        };
+        if (send_train(c, sink, &train) != 0) {
+            result = 1;
+            break;
+        }
+    }
+    ngtcp2_conn_update_pkt_tx_time(c->quic, c->now_ns);
+    return result;
+}
+
+/* Sends CONNECTION_CLOSE and gives up everything but the packet, for the closing period of three PTO. */
+static int flush_failed(struct conn *c, const struct conn_sink *sink)
+{
+    ngtcp2_path_storage storage;
+    ngtcp2_pkt_info info = {0};
+    ngtcp2_path_storage_zero(&storage);
+    ngtcp2_ssize n = ngtcp2_conn_write_connection_close(c->quic, &storage.path, &info, c->env->tx, CLOSE_PACKET_CAP,
+                                                        &c->error, c->now_ns);
+    c->close_deadline_ns = c->now_ns + 3 * ngtcp2_conn_get_pto(c->quic);
+    c->close_packet = n > 0 ? hp_buffer_new(c->env->requests.data, (size_t)n) : NULL;
+    end_protocols(c);
+    if (c->close_packet == NULL) {
+        set_state(c, CONN_DEAD, c->end);
+        return 0;
+    }
+    memcpy(c->close_packet->data, c->env->tx, (size_t)n);
+    c->close_packet->len = (size_t)n;
+    c->close_path = net_path(&storage.path);
+    c->close_repeat = true;
+    c->state = CONN_CLOSED;
+    return conn_flush(c, sink, c->now_ns);
+}
+
+static int flush_closed(struct conn *c, const struct conn_sink *sink)
+{
+    if (!c->close_repeat)
+        return 0;
+    c->close_repeat = false;
+    struct udp_train train = {
+        .data = c->close_packet->data,
+        .len = c->close_packet->len,
+        .segment = c->close_packet->len,
+        .path = c->close_path,
+    };
+    return send_train(c, sink, &train);
+}
+
+int conn_flush(struct conn *c, const struct conn_sink *sink, uint64_t now_ns)
+{
+    c->now_ns = now_ns;
+    int result = 0;
+    if (c->state == CONN_OPEN) {
+        step_drain(c);
+        if (c->state == CONN_OPEN)
+            result = flush_open(c, sink);
+        if (result == 0 && c->state == CONN_OPEN && c->drain == DRAIN_SHUTDOWN && h3_drained(&c->h3))
+            conn_close(c, CONN_END_DRAINED, NGHTTP3_H3_NO_ERROR);
+    }
+    if (result == 0 && c->state == CONN_FAILED)
+        return flush_failed(c, sink);
+    if (c->state == CONN_CLOSED)
+        return flush_closed(c, sink);
+    return result;
+}

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The process: reads options, opens sockets, starts workers, then waits for signals. All that can be wrong with the
+ * configuration is found before the first thread starts; it costs one line and exit status 2.
+ */
+#include "handlers/router.h"
+#include "mem_bridge.h"
+#include "net/clock.h"
+#include "net/log.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define EXIT_LEAK 1
+#define EXIT_USAGE 2
+/* A thousand clients that connect at once send up to two Initials each, and the kernel counts 2,304 bytes for one. */
+#define RECEIVE_BUFFER (8u << 20)
+#define SEND_BUFFER (4u << 20)
+
+struct server {
+    struct server_config config;
+    struct hp_pool_manager *manager;
+    struct hp_byte_pool *shared;
+    uint8_t *pattern;
+    struct tls_ctx *tls;
+    struct http_server http;
+    struct metrics_set metrics_set;
+    struct metrics *metrics[WORKERS_MAX];
+    struct worker *worker[WORKERS_MAX];
+    unsigned started;
+    struct udp_socket sockets[WORKERS_MAX][LISTEN_MAX];
+    unsigned opened; /* workers that have all their sockets */
+    uint64_t start_ns;
+};
+
+static int usage_error(const char *text)
+{
+    fprintf(stderr, "h3pool: %s\n", text);
+    return EXIT_USAGE;
+}
+
+/* --- /stats --------------------------------------------------------------------------------------------------------- */
+
+static struct hp_buffer *stats_json(void *ctx, struct hp_byte_pool *pool)
+{
+    struct server *s = ctx;
+    struct hp_builder b;
+    hp_builder_init(&b, pool, 64u << 10);
+    hp_builder_append_str(&b, "{\"version\":\"");
+    hp_builder_append_str(&b, hp_version());
+    hp_builder_append_str(&b, "\",\"build\":\"");
+    hp_builder_append_str(&b, hp_build_name());
+    hp_builder_append_str(&b, "\",\"workers\":");
+    hp_builder_append_u64(&b, s->config.workers);
+    hp_builder_append_str(&b, ",\"uptime_seconds\":");
+    hp_builder_append_u64(&b, (clock_monotonic_ns() - s->start_ns) / NS_PER_S);
+    hp_builder_append_str(&b, ",");
+    metrics_json(&s->metrics_set, &b);
+    hp_builder_append_str(&b, ",\"pools\":");
+    hp_pool_manager_json(s->manager, &b);
+    hp_builder_append_str(&b, "}\n");
+    return hp_builder_finish(&b);
+}
+
+/* --- sockets -------------------------------------------------------------------------------------------------------- */
+
+static int socket_error(const struct addr *a, const char *reason)
+{
+    char text[ADDR_TEXT_CAP];
+    fprintf(stderr, "h3pool: --listen: can't use %s: %s\n", addr_format(a, text), reason);
+    return -1;
+}
+
+/* Opens worker |w|'s socket for address |i|. With port 0 the first worker's choice is everybody's. */
+static int open_socket(struct server *s, unsigned w, unsigned i)
+{
+    struct udp_options options = {
+        .reuse_port = true,
+        .receive_buffer_bytes = RECEIVE_BUFFER,
+        .send_buffer_bytes = SEND_BUFFER,
+    };
+    if (udp_open(&s->sockets[w][i], &s->config.listen[i], &options) != 0)
+        return socket_error(&s->config.listen[i], strerror(errno));
+    s->config.listen[i] = s->sockets[w][i].local;
+    return 0;
+}
+
+/* Drops a default address that this machine does not have (IPv6 off), and makes sure that the others are free. */
+static int check_addresses(struct server *s)
+{
+    struct server_config *c = &s->config;
+    for (unsigned i = 0; i < c->listen_count; i++) {
+        struct udp_socket probe;
+        struct udp_options none = {0};
+        if (udp_open(&probe, &c->listen[i], &none) == 0) {
+            udp_close(&probe);
+            continue;
+        }
+        bool absent = errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT;
+        if (!(absent && c->listen_preset && c->listen_count > 1))
+            return socket_error(&c->listen[i], strerror(errno));
+        log_info("IPv6 is off: not listening on [::1]");
+        memmove(&c->listen[i], &c->listen[i + 1], (c->listen_count - i - 1) * sizeof c->listen[0]);
+        c->listen_count--;
+        i--;
+    }
+    return 0;
+}
+
+static int open_sockets(struct server *s, uint32_t steering_key)
+{
+    struct server_config *c = &s->config;
+    if (check_addresses(s) != 0)
+        return -1;
+    /* Sockets of a group are numbered in the order of their binding: worker by worker. */
+    for (unsigned w = 0; w < c->workers; w++, s->opened++)
+        for (unsigned i = 0; i < c->listen_count; i++)
+            if (open_socket(s, w, i) != 0) {
+                while (i > 0)
+                    udp_close(&s->sockets[w][--i]);
+                return -1;
+            }
+    for (unsigned i = 0; i < c->listen_count && c->workers > 1; i++)
+        if (udp_steer(&s->sockets[0][i], steering_key, (uint32_t)c->workers) != 0)
+            return socket_error(&c->listen[i], "the kernel can't steer datagrams to workers; use --workers 1");
+    if (s->sockets[0][0].receive_buffer_bytes < RECEIVE_BUFFER)
+        log_warn("receive buffers are capped at %llu bytes, bursts of new connections may be lost: "
+                 "sysctl -w net.core.rmem_max=%u",
+                 (unsigned long long)s->sockets[0][0].receive_buffer_bytes / 2, RECEIVE_BUFFER);
+    return 0;
+}
+
+static void close_sockets(struct server *s)
+{
+    for (unsigned w = s->started; w < s->opened; w++)
+        for (unsigned i = 0; i < s->config.listen_count; i++)
+            udp_close(&s->sockets[w][i]);
+}
+
+/* --- workers -------------------------------------------------------------------------------------------------------- */
+
+static int start_workers(struct server *s, uint32_t steering_key)
+{
+    const struct server_config *c = &s->config;
+    struct worker_config w = {
+        .manager = s->manager,
+        .server = c,
+        .socket_count = c->listen_count,
+        .endpoint =
+            {
+                .tls = s->tls,
+                .steering = {.key = steering_key, .count = (uint32_t)c->workers},
+                .handler = router_handle,
+                .server = &s->http,
+                .start_ns = s->start_ns,
+                .max_connections = (c->max_connections + c->workers - 1) / c->workers,
+                .max_streams = c->max_streams,
+                .max_header_bytes = c->max_header,
+                .max_header_fields = c->max_header_fields,
+                .max_body_bytes = c->max_body,
+                .idle_timeout_ns = c->idle_timeout_ns,
+                .handshake_timeout_ns = c->handshake_timeout_ns,
+                .cc = c->cc,
+            },
+    };
+    tls_random(w.endpoint.reset_secret, sizeof w.endpoint.reset_secret);
+    for (unsigned i = 0; i < c->workers; i++) {
+        w.sockets = s->sockets[i];
+        w.endpoint.steering.worker = i;
+        w.endpoint.metrics = s->metrics[i];
+        s->worker[i] = worker_start(&w);
+        s->started = i + 1; /* its sockets are gone in any case */
+        if (s->worker[i] == NULL)
+            return -1;
+    }
+    return 0;
+}
+
+static bool all_ended(const struct server *s)
+{
+    for (unsigned i = 0; i < s->started; i++)
+        if (s->worker[i] != NULL && !worker_ended(s->worker[i]))
+            return false;
+    return true;
+}
+
+static void tell_workers(struct server *s, void (*tell)(struct worker *w))
+{
+    for (unsigned i = 0; i < s->started; i++)
+        if (s->worker[i] != NULL)
+            tell(s->worker[i]);
+}
+
+static void reload_certificates(struct server *s)
+{
+    struct tls_error error;
+    struct tls_ctx *tls = tls_ctx_new(&s->config.tls, &error);
+    if (tls == NULL) {
+        log_error("certificates not reloaded, the old ones stay: %s", error.text);
+        return;
+    }
+    for (unsigned i = 0; i < s->started; i++)
+        worker_set_tls(s->worker[i], tls);
+    tls_ctx_unref(s->tls);
+    s->tls = tls;
+    log_info("certificates reloaded");
+}
+
+/* Waits for signals until every worker has ended. */
+static void serve(struct server *s, const sigset_t *signals)
+{
+    uint64_t stop_at_ns = CLOCK_NEVER;
+    bool draining = false;
+    while (!all_ended(s)) {
+        struct timespec soon = {.tv_nsec = (long)(20 * NS_PER_MS)};
+        int signal = draining ? sigtimedwait(signals, NULL, &soon) : sigwaitinfo(signals, NULL);
+        if (signal == SIGHUP && !draining)
+            reload_certificates(s);
+        if (signal == SIGUSR2)
+            hp_pool_manager_print(s->manager, stderr);
+        if (signal == SIGTERM || signal == SIGINT) {
+            stop_at_ns = draining ? 0 : clock_monotonic_ns() + s->config.drain_timeout_ns;
+            if (!draining)
+                tell_workers(s, worker_drain);
+            draining = true;
+        }
+        if (clock_monotonic_ns() >= stop_at_ns) {
+            tell_workers(s, worker_stop);
+            stop_at_ns = CLOCK_NEVER;
+        }
+    }
+}
+
+/* --- start and end -------------------------------------------------------------------------------------------------- */
+
+static int make_shared(struct server *s)
+{
+    s->shared = hp_byte_pool_new(s->manager, "shared", 64, 256u << 10, 0);
+    s->pattern = s->shared != NULL ? hp_byte_pool_get(s->shared, HTTP_PATTERN_BYTES) : NULL;
+    if (s->pattern == NULL)
+        return -1;
+    http_pattern_fill(s->pattern);
+    for (unsigned i = 0; i < s->config.workers; i++) {
+        s->metrics[i] = hp_byte_pool_get(s->shared, (sizeof *s->metrics[i] + 127) & ~(size_t)127);
+        if (s->metrics[i] == NULL)
+            return -1;
+        memset(s->metrics[i], 0, sizeof *s->metrics[i]);
+    }
+    s->metrics_set = (struct metrics_set){.of_worker = s->metrics, .count = (unsigned)s->config.workers};
+    s->http = (struct http_server){
+        .version = hp_version(),
+        .build = hp_build_name(),
+        .stats = stats_json,
+        .stats_ctx = s,
+        .pattern = s->pattern,
+    };
+    return 0;
+}
+
+/* Ends the workers and returns everything; the exit status says whether anything was left. */
+static int end(struct server *s, int status)
+{
+    close_sockets(s);
+    for (unsigned i = 0; i < s->started; i++)
+        if (s->worker[i] != NULL)
+            worker_join(s->worker[i]);
+    tls_ctx_unref(s->tls);
+    hp_byte_pool_put(s->shared, s->pattern);
+    for (unsigned i = 0; i < s->config.workers && s->shared != NULL; i++)
+        hp_byte_pool_put(s->shared, s->metrics[i]);
+    bridge_fini();
+    if (s->started != 0)
+        hp_pool_manager_print(s->manager, stderr);
+    if (hp_pool_manager_live(s->manager) != 0 && status == 0) {
+        log_error("blocks are live at exit");
+        status = EXIT_LEAK;
+    }
+    for (unsigned i = 0; i < s->started; i++)
+        if (s->worker[i] != NULL)
+            worker_free(s->worker[i]);
+    hp_byte_pool_free(s->shared);
+    bridge_free();
+    hp_pool_manager_free(s->manager);
+    return status;
+}
+
+static int run(struct server *s)
+{
+    sigset_t signals;
+    struct tls_error error;
+    sigemptyset(&signals);
+    const int wanted[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
+    for (unsigned i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+        sigaddset(&signals, wanted[i]);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by the workers */
+    signal(SIGPIPE, SIG_IGN);
+
+    s->tls = tls_ctx_new(&s->config.tls, &error);
+    if (s->tls == NULL)
+        return usage_error(error.text);
+    if (s->config.tls.keylog != NULL)
+        log_warn("--keylog: TLS secrets are written to %s", s->config.tls.keylog);
+    uint32_t key;
+    tls_random(&key, sizeof key);
+    key |= 1;
+    if (open_sockets(s, key) != 0)
+        return EXIT_USAGE;
+    if (make_shared(s) != 0 || start_workers(s, key) != 0) {
+        tell_workers(s, worker_stop);
+        return usage_error("no memory, descriptors or threads to start with");
+    }
+    for (unsigned i = 0; i < s->config.listen_count; i++) {
+        char text[ADDR_TEXT_CAP];
+        printf("listening on https://%s\n", addr_format(&s->config.listen[i], text));
+    }
+    fflush(stdout);
+    serve(s, &signals);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct server server; /* 256 workers' sockets are too large for a stack */
+    struct option_error error;
+    server.start_ns = clock_monotonic_ns();
+    server.manager = hp_pool_manager_new(0);
+    const char *failed = server.manager != NULL ? bridge_init(server.manager) : "no memory";
+    if (failed != NULL)
+        return usage_error(failed);
+    switch (config_parse(&server.config, argc, argv, &error)) {
+    case CONFIG_EXIT:
+        server.config.workers = 0;
+        return end(&server, 0);
+    case CONFIG_ERROR:
+        server.config.workers = 0;
+        return end(&server, usage_error(error.text));
+    case CONFIG_RUN:
+        break;
+    }
+    return end(&server, run(&server));
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * OpenSSL frees on one thread what another allocated (shared certificates, cached methods), and at exit frees what
+ * ended workers allocated: so pools of ended threads are kept, adopted by the main thread, until the report is printed.
+ */
+#include "mem_bridge.h"
+
+#include <ev.h>
+#include <ngtcp2/ngtcp2_crypto_ossl.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <string.h>
+
+#define POOL_MIN 16u
+#define POOL_MAX (64u << 10)
+#define ADOPTED_MAX 1024u
+
+static struct hp_pool_manager *manager;
+static _Thread_local struct bridge_thread mine;
+static struct bridge_thread adopted[ADOPTED_MAX];
+static unsigned adopted_count;
+
+/* --- OpenSSL -------------------------------------------------------------------------------------------------------- */
+
+static struct hp_byte_pool *tls_pool(void)
+{
+    if (HP_UNLIKELY(mine.tls == NULL) && bridge_thread_enter() != 0)
+        return NULL;
+    return mine.tls;
+}
+
+static void *tls_malloc(size_t bytes, const char *file, int line)
+{
+    (void)file, (void)line;
+    struct hp_byte_pool *pool = tls_pool();
+    return pool != NULL && bytes != 0 ? hp_byte_pool_get(pool, bytes) : NULL;
+}
+
+static void *tls_realloc(void *block, size_t bytes, const char *file, int line)
+{
+    (void)file, (void)line;
+    struct hp_byte_pool *pool = tls_pool();
+    return pool != NULL ? hp_byte_pool_resize(pool, block, bytes) : NULL;
+}
+
+static void tls_free(void *block, const char *file, int line)
+{
+    (void)file, (void)line;
+    if (block != NULL)
+        hp_byte_pool_put_any(tls_pool(), block);
+}
+
+/* ngtcp2_crypto_ossl_init keeps a reference to each algorithm for the process, and before 1.24 has no way to give it
+ * back. A fetch returns the same object once more, so two frees end both references. The list is that of 1.22. */
+static void release_prefetched(void)
+{
+#if NGTCP2_VERSION_NUM >= 0x011800
+    ngtcp2_crypto_ossl_free();
+#else
+    static const char *const ciphers[] = {"AES-128-GCM", "AES-256-GCM",       "AES-128-CCM", "AES-128-ECB",
+                                          "AES-256-ECB", "ChaCha20-Poly1305", "ChaCha20"};
+    static const char *const digests[] = {"sha256", "sha384"};
+    for (size_t i = 0; i < sizeof ciphers / sizeof ciphers[0]; i++) {
+        EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, ciphers[i], NULL);
+        EVP_CIPHER_free(cipher);
+        EVP_CIPHER_free(cipher);
+    }
+    for (size_t i = 0; i < sizeof digests / sizeof digests[0]; i++) {
+        EVP_MD *digest = EVP_MD_fetch(NULL, digests[i], NULL);
+        EVP_MD_free(digest);
+        EVP_MD_free(digest);
+    }
+    EVP_KDF *hkdf = EVP_KDF_fetch(NULL, "hkdf", NULL);
+    EVP_KDF_free(hkdf);
+    EVP_KDF_free(hkdf);
+#endif
+}
+
+/* --- libev ---------------------------------------------------------------------------------------------------------- */
+
+static void *loop_realloc(void *block, long bytes)
+{
+    return hp_byte_pool_resize(mine.loop, block, (size_t)bytes);
+}
+
+/* --- a connection's heap -------------------------------------------------------------------------------------------- */
+
+static void *heap_malloc(size_t bytes, void *heap)
+{
+    return hp_heap_alloc(heap, bytes);
+}
+
+static void heap_free(void *block, void *heap)
+{
+    hp_heap_free(heap, block);
+}
+
+static void *heap_calloc(size_t count, size_t bytes, void *heap)
+{
+    return hp_heap_calloc(heap, count, bytes);
+}
+
+static void *heap_realloc(void *block, size_t bytes, void *heap)
+{
+    return hp_heap_resize(heap, block, bytes);
+}
+
+ngtcp2_mem bridge_ngtcp2_mem(struct hp_heap *heap)
+{
+    return (ngtcp2_mem){heap, heap_malloc, heap_free, heap_calloc, heap_realloc};
+}
+
+nghttp3_mem bridge_nghttp3_mem(struct hp_heap *heap)
+{
+    return (nghttp3_mem){heap, heap_malloc, heap_free, heap_calloc, heap_realloc};
+}
+
+/* --- life ----------------------------------------------------------------------------------------------------------- */
+
+int bridge_thread_enter(void)
+{
+    mine.tls = hp_byte_pool_new(manager, "tls", POOL_MIN, POOL_MAX, 0);
+    mine.loop = hp_byte_pool_new(manager, "loop", POOL_MIN, POOL_MAX, 0);
+    return mine.tls != NULL && mine.loop != NULL ? 0 : -1;
+}
+
+struct bridge_thread bridge_thread_leave(void)
+{
+    OPENSSL_thread_stop();
+    struct bridge_thread left = mine;
+    mine = (struct bridge_thread){0};
+    return left;
+}
+
+void bridge_adopt(struct bridge_thread thread)
+{
+    if (adopted_count == ADOPTED_MAX) /* its memory stays mapped; nothing is lost but address space */
+        return;
+    hp_byte_pool_adopt(thread.tls);
+    hp_byte_pool_adopt(thread.loop);
+    adopted[adopted_count++] = thread;
+}
+
+const char *bridge_init(struct hp_pool_manager *pools)
+{
+    manager = pools;
+    if (bridge_thread_enter() != 0)
+        return "no memory for the pools of TLS and the event loop";
+    if (CRYPTO_set_mem_functions(tls_malloc, tls_realloc, tls_free) != 1)
+        return "OpenSSL has allocated before its memory functions could be set";
+    ev_set_allocator(loop_realloc);
+    if (ngtcp2_crypto_ossl_init() != 0)
+        return "ngtcp2_crypto_ossl_init failed";
+    return NULL;
+}
+
+void bridge_fini(void)
+{
+    release_prefetched();
+    OPENSSL_cleanup();
+    for (unsigned i = 0; i < adopted_count; i++)
+        hp_byte_pool_collect(adopted[i].tls);
+    hp_byte_pool_collect(mine.tls);
+}
+
+void bridge_free(void)
+{
+    for (unsigned i = 0; i < adopted_count; i++) {
+        hp_byte_pool_free(adopted[i].tls);
+        hp_byte_pool_free(adopted[i].loop);
+    }
+    adopted_count = 0;
+    hp_byte_pool_free(mine.tls);
+    hp_byte_pool_free(mine.loop);
+    mine = (struct bridge_thread){0};
+}

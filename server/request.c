@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Memory of a request: the struct from an object pool, texts in the arena (the first chunk of 1 KiB holds those of an
+ * ordinary request), body pieces by reference. A body is produced piece by piece as the client takes it, and at most
+ * REQUEST_PIECES pieces wait for acknowledgement, so a client that does not read or acknowledge costs a bounded amount.
+ */
+#include "request.h"
+
+#include "net/clock.h"
+
+#include <string.h>
+
+#define ARENA_CHUNK 1024u
+#define FIELD_OVERHEAD 32u /* RFC 9114 section 4.2.2 */
+
+struct http_request *request_new(struct request_env *env, void *stream_ctx, int64_t stream_id,
+                                 struct http_request **list)
+{
+    struct http_request *r = hp_object_pool_get(env->pool);
+    if (r == NULL)
+        return NULL;
+    *r = (struct http_request){.env = env, .stream_ctx = stream_ctx, .stream_id = stream_id, .next = *list};
+    /* What is counted is less than what is kept, so the limit holds the texts, their table and what a handler adds. */
+    hp_arena_init(&r->arena, env->data, ARENA_CHUNK, (uint32_t)(2 * env->max_header_bytes + 16 * ARENA_CHUNK));
+    if (*list != NULL)
+        (*list)->prev = r;
+    *list = r;
+    METRIC_ADD(env->metrics, requests_active, 1);
+    return r;
+}
+
+static void drop_pieces(struct http_request *r, uint64_t acked)
+{
+    while (r->piece_count > 0 && r->piece[r->piece_first].end <= acked) {
+        hp_buffer_unref(r->piece[r->piece_first].owner);
+        r->piece_first = (r->piece_first + 1) % REQUEST_PIECES;
+        r->piece_count--;
+    }
+}
+
+void request_free(struct http_request *r, struct http_request **list)
+{
+    if (r->next != NULL)
+        r->next->prev = r->prev;
+    if (r->prev != NULL)
+        r->prev->next = r->next;
+    else
+        *list = r->next;
+    drop_pieces(r, UINT64_MAX);
+    hp_buffer_unref(r->body.owner);
+    hp_arena_reset(&r->arena);
+    METRIC_SUB(r->env->metrics, requests_active, 1);
+    hp_object_pool_put(r->env->pool, r);
+}
+
+/* --- receiving ------------------------------------------------------------------------------------------------------ */
+
+static struct http_text copy(struct http_request *r, struct http_text text)
+{
+    char *at = hp_arena_copy(&r->arena, text.at, text.len);
+    return (struct http_text){at, at != NULL ? text.len : 0};
+}
+
+static void refuse(struct http_request *r, unsigned status)
+{
+    if (r->refuse == 0)
+        r->refuse = status;
+}
+
+static enum http_method parse_method(struct http_text value)
+{
+    static const char *const names[] = {[HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST",
+                                        [HTTP_PUT] = "PUT"};
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (http_text_is(value, names[i]))
+            return (enum http_method)i;
+    return HTTP_OTHER_METHOD;
+}
+
+static void set_path(struct http_request *r, struct http_text value)
+{
+    struct http_text text = copy(r, value);
+    if (text.at == NULL)
+        return;
+    const char *mark = memchr(text.at, '?', text.len);
+    r->path = (struct http_text){text.at, mark != NULL ? (size_t)(mark - text.at) : text.len};
+    if (mark != NULL)
+        r->query = (struct http_text){mark + 1, text.len - r->path.len - 1};
+}
+
+static void keep_field(struct http_request *r, struct http_text name, struct http_text value)
+{
+    if (r->kept == NULL)
+        r->kept = hp_arena_alloc(&r->arena, REQUEST_KEPT_FIELDS * sizeof *r->kept, alignof(struct request_field));
+    if (r->kept == NULL || r->kept_count == REQUEST_KEPT_FIELDS)
+        return;
+    struct request_field f = {.name = copy(r, name), .value = copy(r, value)};
+    if (f.name.at != NULL && f.value.at != NULL)
+        r->kept[r->kept_count++] = f;
+}
+
+void request_header(struct http_request *r, enum request_field_kind kind, struct http_text name,
+                    struct http_text value)
+{
+    const struct request_env *env = r->env;
+    r->field_bytes += name.len + value.len + FIELD_OVERHEAD;
+    r->field_count++;
+    if (r->field_bytes > env->max_header_bytes || r->field_count > env->max_header_fields)
+        refuse(r, 431);
+    if (r->refuse != 0)
+        return;
+    uint64_t length;
+    switch (kind) {
+    case REQUEST_FIELD_METHOD:
+        r->method = parse_method(value);
+        break;
+    case REQUEST_FIELD_PATH:
+        set_path(r, value);
+        break;
+    case REQUEST_FIELD_PSEUDO:
+        break;
+    case REQUEST_FIELD_CONTENT_LENGTH:
+        if (http_text_u64(value, UINT64_MAX, &length) == 0 && length > env->max_body_bytes)
+            refuse(r, 413);
+        break;
+    case REQUEST_FIELD_OTHER:
+        keep_field(r, name, value);
+        break;
+    }
+}
+
+static const char *refuse_text(unsigned status)
+{
+    return status == 431 ? "request header fields too large" : status == 413 ? "content too large" : "no memory";
+}
+
+void request_ready(struct http_request *r, bool fin)
+{
+    METRIC_ADD(r->env->metrics, requests, 1);
+    r->state = fin ? REQUEST_COMPLETE : REQUEST_CONTENT;
+    if (r->arena.overflow || r->path.at == NULL)
+        refuse(r, r->arena.overflow ? 503 : 400);
+    if (r->refuse != 0)
+        http_respond_error(r, r->refuse, refuse_text(r->refuse), NULL, 0);
+    else
+        r->env->handler(r);
+    if (fin && r->on_body != NULL && !r->responded)
+        r->on_body(r, r->on_body_ctx, NULL, 0, true);
+}
+
+void request_body(struct http_request *r, const uint8_t *data, size_t len)
+{
+    if (r->responded)
+        return;
+    r->content_bytes += len;
+    if (r->content_bytes > r->env->max_body_bytes)
+        http_respond_error(r, 413, refuse_text(413), NULL, 0);
+    else if (r->on_body != NULL)
+        r->on_body(r, r->on_body_ctx, data, len, false);
+}
+
+void request_end(struct http_request *r)
+{
+    if (r->state != REQUEST_CONTENT)
+        return;
+    r->state = REQUEST_COMPLETE;
+    if (r->on_body != NULL && !r->responded)
+        r->on_body(r, r->on_body_ctx, NULL, 0, true);
+}
+
+/* --- responding ----------------------------------------------------------------------------------------------------- */
+
+/* Decimal digits of |value| in the arena. */
+static struct http_text number_text(struct http_request *r, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    return copy(r, (struct http_text){digits + at, sizeof digits - at});
+}
+
+static struct http_text date_text(struct http_request *r)
+{
+    char *date = hp_arena_alloc(&r->arena, CLOCK_HTTP_DATE_CAP, 1);
+    if (date == NULL)
+        return (struct http_text){0};
+    clock_http_date(r->env->now_ns + r->env->wall_offset_ns, date);
+    return (struct http_text){date, CLOCK_HTTP_DATE_CAP - 1};
+}
+
+static bool has_content_length(unsigned status, uint64_t length)
+{
+    return length != HTTP_LENGTH_UNKNOWN && status >= 200 && status != 204 && status != 304;
+}
+
+void http_respond(struct http_request *r, const struct http_response *response)
+{
+    struct http_header fields[HTTP_HEADERS_MAX + 4];
+    size_t count = 0;
+    assert(!r->responded && response->header_count <= HTTP_HEADERS_MAX);
+    r->responded = true;
+    r->body = response->body;
+    r->pull = response->pull;
+    r->pull_ctx = response->pull_ctx;
+    r->length = response->pull != NULL ? response->length : response->body.len;
+    if (response->status >= 500)
+        METRIC_ADD(r->env->metrics, responses_5xx, 1);
+    else if (response->status >= 400)
+        METRIC_ADD(r->env->metrics, responses_4xx, 1);
+
+    char *status = hp_arena_alloc(&r->arena, 3, 1);
+    if (status != NULL)
+        for (unsigned i = 0, n = response->status; i < 3; i++, n /= 10)
+            status[2 - i] = (char)('0' + n % 10);
+    fields[count++] = (struct http_header){HTTP_TEXT(":status"), {status, 3}};
+    fields[count++] = (struct http_header){HTTP_TEXT("server"), HTTP_TEXT("h3pool")};
+    fields[count++] = (struct http_header){HTTP_TEXT("date"), date_text(r)};
+    if (has_content_length(response->status, r->length))
+        fields[count++] = (struct http_header){HTTP_TEXT("content-length"), number_text(r, r->length)};
+    for (size_t i = 0; i < response->header_count; i++)
+        fields[count++] = response->headers[i];
+    if (r->method == HTTP_HEAD)
+        r->length = 0;
+    if (r->state == REQUEST_CONTENT)
+        r->env->ops->stop_reading(r->stream_ctx, r);
+    if (r->arena.overflow) /* not even the status fits: the stream is reset when its body is read */
+        r->length = HTTP_LENGTH_UNKNOWN;
+    r->env->ops->submit(r->stream_ctx, r, fields, r->arena.overflow ? 0 : count);
+}
+
+void http_respond_buffer(struct http_request *r, unsigned status, const char *content_type, struct hp_buffer *buffer)
+{
+    if (buffer == NULL) {
+        http_respond_error(r, 503, "no memory", NULL, 0);
+        return;
+    }
+    struct http_header type = {HTTP_TEXT("content-type"), {content_type, strlen(content_type)}};
+    http_respond(r, &(struct http_response){
+                        .status = status,
+                        .headers = &type,
+                        .header_count = 1,
+                        .body = {.data = buffer->data, .len = buffer->len, .owner = buffer},
+                    });
+}
+
+void http_respond_error(struct http_request *r, unsigned status, const char *text, const struct http_header *headers,
+                        size_t header_count)
+{
+    struct http_header all[HTTP_HEADERS_MAX] = {{HTTP_TEXT("content-type"), HTTP_TEXT("application/json")}};
+    assert(header_count < HTTP_HEADERS_MAX);
+    if (header_count != 0)
+        memcpy(all + 1, headers, header_count * sizeof *headers);
+    size_t len = strlen(text) + sizeof "{\"error\":\"\"}\n" - 1;
+    char *body = hp_arena_alloc(&r->arena, len, 1);
+    if (body != NULL) {
+        memcpy(body, "{\"error\":\"", 10);
+        memcpy(body + 10, text, len - 13);
+        memcpy(body + len - 3, "\"}\n", 3);
+    }
+    http_respond(r, &(struct http_response){
+                        .status = status,
+                        .headers = all,
+                        .header_count = header_count + 1,
+                        .body = {.data = (const uint8_t *)body, .len = body != NULL ? len : 0},
+                    });
+}
+
+/* One slice in one go; its owner stays in r->body until the request ends. */
+static enum request_read read_whole(struct http_request *r, struct http_slice *out)
+{
+    *out = r->body;
+    r->read = r->body.len;
+    return REQUEST_READ_END;
+}
+
+enum request_read request_read(struct http_request *r, struct http_slice *out)
+{
+    *out = (struct http_slice){0};
+    if (r->length == r->read)
+        return REQUEST_READ_END;
+    if (r->pull == NULL)
+        return r->length == HTTP_LENGTH_UNKNOWN ? REQUEST_READ_FAILED : read_whole(r, out);
+    if (r->piece_count == REQUEST_PIECES) {
+        r->waiting = true;
+        return REQUEST_READ_LATER;
+    }
+    if (r->pull(r, r->pull_ctx, r->read, out) != HTTP_PULL_OK)
+        return REQUEST_READ_FAILED;
+    if (r->length != HTTP_LENGTH_UNKNOWN && out->len > r->length - r->read)
+        out->len = r->length - r->read;
+    r->read += out->len;
+    if (out->owner != NULL) {
+        r->piece[(r->piece_first + r->piece_count) % REQUEST_PIECES].owner = out->owner;
+        r->piece[(r->piece_first + r->piece_count) % REQUEST_PIECES].end = r->read;
+        r->piece_count++;
+    }
+    return r->read == r->length || out->len == 0 ? REQUEST_READ_END : REQUEST_READ_MORE;
+}
+
+void request_acked(struct http_request *r, uint64_t len)
+{
+    r->acked += len;
+    drop_pieces(r, r->acked);
+    if (r->waiting && r->piece_count < REQUEST_PIECES) {
+        r->waiting = false;
+        r->env->ops->resume(r->stream_ctx, r);
+    }
+}

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A loop turn: read what the sockets have (bounded), feed the endpoint, and before the loop sleeps again flush the
+ * endpoint once, so that acknowledgements ride on responses and each connection writes once. One timerfd holds the
+ * endpoint's deadline. A send that blocks is kept, and nothing more is written until it has left.
+ */
+#include "worker.h"
+
+#include "mem_bridge.h"
+#include "net/clock.h"
+#include "net/log.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+/* Batches that a socket may deliver before others get their turn. */
+#define BATCHES_PER_TURN 4u
+
+struct listener {
+    struct ev_io readable, writable;
+    struct udp_socket socket;
+};
+
+struct worker {
+    struct worker_config config;
+    pthread_t thread;
+    sem_t started;
+    bool serving; /* valid after |started| */
+    struct ev_loop *loop;
+    struct ev_prepare prepare;
+    struct ev_async command;
+    struct ev_io timer;
+    int timer_fd;
+    uint64_t timer_at_ns;
+    struct listener listener[LISTEN_MAX];
+    struct endpoint_pools pools;
+    struct endpoint *endpoint;
+    struct bridge_thread bridge; /* handed over at the end */
+    bool draining, stopping;
+
+    /* the send that blocked */
+    struct listener *blocked;
+    struct hp_buffer *held;
+    struct udp_train held_train;
+
+    _Atomic bool want_drain, want_stop, ended;
+    _Atomic(struct tls_ctx *) want_tls;
+};
+
+/* --- sending -------------------------------------------------------------------------------------------------------- */
+
+static struct listener *listener_of(struct worker *w, const struct addr *local)
+{
+    for (unsigned i = 0; i < w->config.socket_count; i++)
+        if (addr_equal(&w->listener[i].socket.local, local))
+            return &w->listener[i];
+    for (unsigned i = 0; i < w->config.socket_count; i++) { /* a wildcard address */
+        const struct addr *a = &w->listener[i].socket.local;
+        if (a->sa.sa_family == local->sa.sa_family && addr_port(a) == addr_port(local))
+            return &w->listener[i];
+    }
+    return NULL;
+}
+
+/* Keeps the rest of a train until the socket is writable. Without memory it is lost, as the network may lose it. */
+static void hold(struct worker *w, struct listener *l, const struct udp_train *t, size_t sent)
+{
+    METRIC_ADD(w->config.endpoint.metrics, sends_blocked, 1);
+    w->held = hp_buffer_new(w->pools.data, t->len - sent);
+    if (w->held == NULL)
+        return;
+    w->held->len = t->len - sent;
+    memcpy(w->held->data, t->data + sent, w->held->len);
+    w->held_train = *t;
+    w->held_train.data = w->held->data;
+    w->held_train.len = w->held->len;
+    w->blocked = l;
+    ev_io_start(w->loop, &l->writable);
+}
+
+static int sink_send(void *ctx, const struct udp_train *t)
+{
+    struct worker *w = ctx;
+    struct listener *l = listener_of(w, &t->path.local);
+    size_t sent;
+    if (l == NULL || udp_send(&l->socket, t, &sent) != UDP_BLOCKED)
+        return 0;
+    hold(w, l, t, sent);
+    return 1;
+}
+
+static void on_writable(struct ev_loop *loop, struct ev_io *io, int events)
+{
+    (void)events;
+    struct worker *w = ev_userdata(loop);
+    size_t sent;
+    if (udp_send(&w->blocked->socket, &w->held_train, &sent) == UDP_BLOCKED) {
+        w->held_train.data += sent;
+        w->held_train.len -= sent;
+        return;
+    }
+    ev_io_stop(loop, io);
+    hp_buffer_unref(w->held);
+    w->held = NULL;
+    w->blocked = NULL;
+}
+
+/* --- receiving ------------------------------------------------------------------------------------------------------ */
+
+static void feed_train(struct worker *w, const struct udp_datagram *d, uint64_t now_ns)
+{
+    struct datagram one = {.path = d->path, .ecn = d->ecn};
+    for (size_t at = 0; at < d->len; at += one.len) {
+        one.data = d->data + at;
+        one.len = d->len - at < d->segment ? d->len - at : d->segment;
+        endpoint_feed(w->endpoint, &one, now_ns);
+    }
+}
+
+static void on_readable(struct ev_loop *loop, struct ev_io *io, int events)
+{
+    (void)events;
+    struct worker *w = ev_userdata(loop);
+    struct listener *l = (struct listener *)((char *)io - offsetof(struct listener, readable));
+    struct udp_datagram batch[UDP_BATCH];
+    uint64_t now_ns = clock_monotonic_ns();
+    for (unsigned i = 0; i < BATCHES_PER_TURN; i++) {
+        int n = udp_recv(&l->socket, w->pools.data, batch);
+        for (int k = 0; k < n; k++)
+            feed_train(w, &batch[k], now_ns);
+        if (n < 0) {
+            log_error("socket: %s", udp_result_str(UDP_FATAL));
+            ev_io_stop(loop, io);
+        }
+        if (n < (int)UDP_BATCH)
+            break;
+    }
+}
+
+/* --- time ----------------------------------------------------------------------------------------------------------- */
+
+static void set_timer(struct worker *w, uint64_t at_ns)
+{
+    if (at_ns == w->timer_at_ns)
+        return;
+    w->timer_at_ns = at_ns;
+    struct itimerspec spec = {0}; /* all zero: off */
+    if (at_ns != CLOCK_NEVER) {
+        at_ns = at_ns != 0 ? at_ns : 1;
+        spec.it_value = (struct timespec){.tv_sec = (time_t)(at_ns / NS_PER_S), .tv_nsec = (long)(at_ns % NS_PER_S)};
+    }
+    timerfd_settime(w->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+static void on_timer(struct ev_loop *loop, struct ev_io *io, int events)
+{
+    (void)io, (void)events;
+    struct worker *w = ev_userdata(loop);
+    uint64_t expirations;
+    if (read(w->timer_fd, &expirations, sizeof expirations) > 0) {
+        w->timer_at_ns = CLOCK_NEVER;
+        endpoint_expire(w->endpoint, clock_monotonic_ns());
+    }
+}
+
+static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int revents)
+{
+    (void)prepare, (void)revents;
+    struct worker *w = ev_userdata(loop);
+    struct conn_sink sink = {.send = sink_send, .ctx = w};
+    bool done = w->blocked == NULL && endpoint_flush(w->endpoint, &sink, clock_monotonic_ns());
+    if (w->stopping || (w->draining && done && endpoint_idle(w->endpoint)))
+        ev_break(loop, EVBREAK_ALL);
+    set_timer(w, endpoint_deadline(w->endpoint));
+}
+
+static void on_command(struct ev_loop *loop, struct ev_async *async, int events)
+{
+    (void)async, (void)events;
+    struct worker *w = ev_userdata(loop);
+    struct tls_ctx *tls = atomic_exchange(&w->want_tls, NULL);
+    if (tls != NULL) {
+        endpoint_set_tls(w->endpoint, tls);
+        tls_ctx_unref(tls);
+    }
+    if (atomic_load(&w->want_drain) && !w->draining) {
+        w->draining = true;
+        endpoint_drain(w->endpoint, clock_monotonic_ns());
+    }
+    if (atomic_load(&w->want_stop)) {
+        w->stopping = true; /* the next flush sends the last packets */
+        endpoint_stop(w->endpoint, clock_monotonic_ns());
+    }
+}
+
+/* --- life ----------------------------------------------------------------------------------------------------------- */
+
+static void random_from_system(void *ctx, void *bytes, size_t len)
+{
+    (void)ctx;
+    tls_random(bytes, len);
+}
+
+static void start_watchers(struct worker *w)
+{
+    ev_set_userdata(w->loop, w);
+    for (unsigned i = 0; i < w->config.socket_count; i++) {
+        struct listener *l = &w->listener[i];
+        ev_io_init(&l->readable, on_readable, l->socket.fd, EV_READ);
+        ev_io_init(&l->writable, on_writable, l->socket.fd, EV_WRITE);
+        ev_io_start(w->loop, &l->readable);
+    }
+    ev_io_init(&w->timer, on_timer, w->timer_fd, EV_READ);
+    ev_io_start(w->loop, &w->timer);
+    ev_prepare_init(&w->prepare, on_prepare);
+    ev_prepare_start(w->loop, &w->prepare);
+    ev_async_init(&w->command, on_command);
+    ev_async_start(w->loop, &w->command);
+}
+
+static int set_up(struct worker *w)
+{
+    if (bridge_thread_enter() != 0 || endpoint_pools_init(&w->pools, w->config.manager) != 0)
+        return -1;
+    w->timer_at_ns = CLOCK_NEVER;
+    w->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    w->loop = ev_loop_new(EVFLAG_NOENV);
+    struct endpoint_config config = w->config.endpoint;
+    config.pools = &w->pools;
+    config.random = random_from_system;
+    config.now_ns = clock_monotonic_ns();
+    config.wall_ns = clock_wall_ns();
+    w->endpoint = endpoint_new(&config);
+    return w->timer_fd >= 0 && w->loop != NULL && w->endpoint != NULL ? 0 : -1;
+}
+
+static void tear_down(struct worker *w)
+{
+    endpoint_free(w->endpoint);
+    hp_buffer_unref(w->held);
+    if (w->timer_fd >= 0)
+        close(w->timer_fd);
+    for (unsigned i = 0; i < w->config.socket_count; i++)
+        udp_close(&w->listener[i].socket);
+    tls_ctx_unref(atomic_exchange(&w->want_tls, NULL));
+    w->bridge = bridge_thread_leave();
+}
+
+static void *run(void *ctx)
+{
+    struct worker *w = ctx;
+    w->timer_fd = -1;
+    w->serving = set_up(w) == 0;
+    if (w->serving)
+        start_watchers(w);
+    bool serving = w->serving;
+    sem_post(&w->started);
+    if (serving)
+        ev_run(w->loop, 0);
+    tear_down(w);
+    atomic_store(&w->ended, true);
+    return NULL;
+}
+
+struct worker *worker_start(const struct worker_config *config)
+{
+    struct worker *w = calloc(1, sizeof *w); /* once per thread, not on the data path */
+    if (w == NULL)
+        return NULL;
+    w->config = *config;
+    for (unsigned i = 0; i < config->socket_count; i++)
+        w->listener[i].socket = config->sockets[i];
+    sem_init(&w->started, 0, 0);
+    if (pthread_create(&w->thread, NULL, run, w) != 0) {
+        for (unsigned i = 0; i < config->socket_count; i++)
+            udp_close(&w->listener[i].socket);
+        free(w);
+        return NULL;
+    }
+    while (sem_wait(&w->started) != 0)
+        ;
+    if (w->serving)
+        return w;
+    worker_join(w);
+    worker_free(w);
+    return NULL;
+}
+
+void worker_drain(struct worker *w)
+{
+    atomic_store(&w->want_drain, true);
+    ev_async_send(w->loop, &w->command);
+}
+
+void worker_stop(struct worker *w)
+{
+    atomic_store(&w->want_stop, true);
+    ev_async_send(w->loop, &w->command);
+}
+
+void worker_set_tls(struct worker *w, struct tls_ctx *tls)
+{
+    tls_ctx_unref(atomic_exchange(&w->want_tls, tls_ctx_ref(tls)));
+    ev_async_send(w->loop, &w->command);
+}
+
+bool worker_ended(const struct worker *w)
+{
+    return atomic_load(&w->ended);
+}
+
+void worker_join(struct worker *w)
+{
+    pthread_join(w->thread, NULL);
+    bridge_adopt(w->bridge);
+    if (w->loop != NULL)
+        ev_loop_destroy(w->loop); /* not by its thread: a command may still have been on its way */
+    w->loop = NULL;
+}
+
+void worker_free(struct worker *w)
+{
+    endpoint_pools_fini(&w->pools);
+    sem_destroy(&w->started);
+    free(w);
+}
