@@ -81,7 +81,10 @@ static void release_prefetched(void)
 
 static void *loop_realloc(void *block, long bytes)
 {
-    return hp_byte_pool_resize(mine.loop, block, (size_t)bytes);
+    if (bytes != 0)
+        return hp_byte_pool_resize(mine.loop, block, (size_t)bytes);
+    hp_byte_pool_put_any(mine.loop, block); /* which may be NULL: libev then wants NULL */
+    return NULL;
 }
 
 /* --- a connection's heap -------------------------------------------------------------------------------------------- */

@@ -301,7 +301,8 @@ void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes)
     struct hp_bin *bin = hp_byte_pool_bin(pool, bytes);
     if (bin->front_cap == 0)
         return hp_source_take(pool, bin, bytes);
-    front_fill(pool, bin);
+    if (HP_READ(bin->front_count) == 0) /* a get of 0 bytes comes here with a full front too */
+        front_fill(pool, bin);
     uint32_t n = HP_READ(bin->front_count);
     if (n == 0)
         return NULL;

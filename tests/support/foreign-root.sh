@@ -55,6 +55,7 @@ mmdebstrap --quiet --mode=$mode --variant=extract --include=base-files,curl,pyth
 find "$root.new/dev" -mindepth 1 -delete
 mv "$root.new" "$root"
 
+unset PYTHONDONTWRITEBYTECODE
 # The check also makes Python write its byte code, which no maintainer script did.
 foreign() { FOREIGN_SUITE=$suite FOREIGN_UNCHECKED=1 sh "$checkout/tests/support/foreign.sh" "$@" 2>>"$root.log"; }
 foreign curl -V | grep -qw HTTP3 || skip "curl of $suite does not run, or has no HTTP/3 (log: $root.log)"
