@@ -30,7 +30,8 @@ static int parse_size(struct http_text text, uint64_t *bytes)
 
 enum range_result { RANGE_NONE, RANGE_OK, RANGE_UNSATISFIABLE };
 
-/* A single byte range of a |size| byte body; anything else than one well-formed range is ignored, as section 14.2 allows. */
+/* A single byte range of a |size| byte body; anything else than one well-formed range is ignored, as section 14.2
+ * allows. */
 static enum range_result parse_range(struct http_text field, uint64_t size, struct range *out)
 {
     if (field.at == NULL || field.len < 6 || memcmp(field.at, "bytes=", 6) != 0)

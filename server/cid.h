@@ -21,8 +21,8 @@ struct cid_steering {
     uint32_t worker; /* this one */
 };
 
-/* The worker of an ID: a keyed hash of its first four bytes (0 stands in for missing ones). udp_steer() makes the kernel
- * compute the same. */
+/* The worker of an ID: a keyed hash of its first four bytes (0 stands in for missing ones). udp_steer() makes the
+ * kernel compute the same. */
 uint32_t cid_worker(const struct cid_steering *steering, const uint8_t *cid, size_t len);
 
 /* A source of random bytes. */

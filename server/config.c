@@ -98,7 +98,8 @@ static int fail(struct option_error *error, const char *text)
 static int complete(struct server_config *c, struct option_error *error)
 {
     if (c->tls.pair_count != c->key_count)
-        return fail(error, c->tls.pair_count > c->key_count ? "--cert: without its --key" : "--key: without its --cert");
+        return fail(error,
+                    c->tls.pair_count > c->key_count ? "--cert: without its --key" : "--key: without its --cert");
     if (c->tls.pair_count == 0) {
         if (!find_preset_pair(c))
             return fail(error, "--cert: none given, and no development certificate is there: run certs/make-certs.sh");
@@ -125,7 +126,9 @@ enum config_result config_parse(struct server_config *c, int argc, char **argv, 
 {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     *c = (struct server_config){
-        .workers = cpus < 1 ? 1 : cpus > (long)WORKERS_MAX ? WORKERS_MAX : (uint64_t)cpus,
+        .workers = cpus < 1                   ? 1
+                   : cpus > (long)WORKERS_MAX ? WORKERS_MAX
+                                              : (uint64_t)cpus,
         .max_connections = 10000,
         .max_streams = 100,
         .max_header = 16u << 10,
@@ -138,6 +141,7 @@ enum config_result config_parse(struct server_config *c, int argc, char **argv, 
     };
     bool help = false, version = false;
     const uint64_t day = 24 * 3600 * NS_PER_S;
+    // clang-format off
     const struct option options[] = {
         {.name = "listen", .value = "ADDR:PORT", .kind = OPTION_CALL, .parse = parse_listen, .group = "Network",
          .preset = "127.0.0.1:4433 and [::1]:4433", .help = "UDP address; repeatable"},
@@ -179,6 +183,7 @@ enum config_result config_parse(struct server_config *c, int argc, char **argv, 
         {.letter = 'h', .name = "help", .kind = OPTION_FLAG, .to = &help, .help = "print this"},
         {0},
     };
+    // clang-format on
     if (options_parse(options, argc, argv, c, NULL, error) != 0)
         return CONFIG_ERROR;
     if (help) {

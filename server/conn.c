@@ -8,6 +8,7 @@
 #include "mem_bridge.h"
 #include "net/clock.h"
 #include "net/log.h"
+#include "quic_write.h"
 
 #include <string.h>
 
@@ -39,28 +40,13 @@ const char *conn_end_str(enum conn_end end)
     return text[end];
 }
 
-static ngtcp2_path quic_path(const struct net_path *p)
-{
-    return (ngtcp2_path){
-        .local = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&p->local.sa, .addrlen = p->local.len},
-        .remote = {.addr = (ngtcp2_sockaddr *)(uintptr_t)&p->remote.sa, .addrlen = p->remote.len},
-    };
-}
-
-static struct net_path net_path(const ngtcp2_path *p)
-{
-    struct net_path out = {.local.len = p->local.addrlen, .remote.len = p->remote.addrlen};
-    memcpy(&out.local.in6, p->local.addr, p->local.addrlen);
-    memcpy(&out.remote.in6, p->remote.addr, p->remote.addrlen);
-    return out;
-}
-
 void conn_wake(struct conn *c)
 {
     c->env->wake(c->env, c);
 }
 
-/* --- birth ---------------------------------------------------------------------------------------------------------- */
+/* --- birth ----------------------------------------------------------------------------------------------------------
+ */
 
 static ngtcp2_conn *quic_of_ref(ngtcp2_crypto_conn_ref *ref)
 {
@@ -122,7 +108,8 @@ struct conn *conn_accept(struct conn_env *env, const ngtcp2_pkt_hd *hd, const st
     return c;
 }
 
-/* --- death ---------------------------------------------------------------------------------------------------------- */
+/* --- death ----------------------------------------------------------------------------------------------------------
+ */
 
 /* Ends the libraries' part: from here on the connection is a packet and some IDs at most. */
 static void end_protocols(struct conn *c)
@@ -189,6 +176,12 @@ static void quic_failed(struct conn *c, int rv)
     set_state(c, CONN_FAILED, CONN_END_QUIC_ERROR);
 }
 
+static void fail_h3(struct conn *c)
+{
+    ngtcp2_ccerr_set_application_error(&c->error, c->h3.error, NULL, 0);
+    set_state(c, CONN_FAILED, CONN_END_H3_ERROR);
+}
+
 static void check_heap(struct conn *c)
 {
     if (hp_heap_failed(&c->heap))
@@ -204,7 +197,8 @@ void conn_close(struct conn *c, enum conn_end end, uint64_t h3_code)
     conn_wake(c);
 }
 
-/* --- input and time ------------------------------------------------------------------------------------------------- */
+/* --- input and time -------------------------------------------------------------------------------------------------
+ */
 
 static void feed_closed(struct conn *c)
 {
@@ -249,15 +243,20 @@ void conn_drain(struct conn *c, uint64_t now_ns)
     if (c->state != CONN_OPEN || c->drain != DRAIN_NO)
         return;
     c->now_ns = now_ns;
-    c->drain = DRAIN_WANTED;
+    if (c->handshake_done) {
+        c->drain = DRAIN_WANTED;
+    } else { /* nothing is in flight yet, and a client that stalls must not hold the server up */
+        ngtcp2_ccerr_set_transport_error(&c->error, NGTCP2_CONNECTION_REFUSED, NULL, 0);
+        set_state(c, CONN_FAILED, CONN_END_DRAINED);
+    }
     conn_wake(c);
 }
 
 /* Takes the step of a graceful shutdown that is due: notice, a PTO later the final GOAWAY, and the end. */
 static void step_drain(struct conn *c)
 {
-    if (c->drain == DRAIN_NO || !c->handshake_done)
-        return; /* a handshake in progress completes first, or times out */
+    if (c->drain == DRAIN_NO)
+        return;
     int rv = 0;
     if (c->drain == DRAIN_WANTED) {
         rv = h3_shutdown_notice(&c->h3);
@@ -285,117 +284,54 @@ void conn_expire(struct conn *c, uint64_t now_ns)
     conn_wake(c);
 }
 
-/* --- output --------------------------------------------------------------------------------------------------------- */
+/* --- output ---------------------------------------------------------------------------------------------------------
+ */
 
-/* What became of one call of ngtcp2_conn_writev_stream for HTTP/3 data. */
-enum wrote { WROTE_PACKET, WROTE_AGAIN, WROTE_ERROR };
+/* A flush in progress. */
+struct flush {
+    struct conn *conn;
+    const struct sink *sink;
+};
 
-static enum wrote account_write(struct conn *c, int64_t stream_id, ngtcp2_ssize rv, ngtcp2_ssize taken)
-{
-    switch (rv) {
-    case NGTCP2_ERR_STREAM_DATA_BLOCKED:
-        h3_block(&c->h3, stream_id);
-        return WROTE_AGAIN;
-    case NGTCP2_ERR_STREAM_SHUT_WR:
-    case NGTCP2_ERR_STREAM_NOT_FOUND:
-        h3_shut_write(&c->h3, stream_id);
-        return WROTE_AGAIN;
-    default:
-        break;
-    }
-    if (taken >= 0 && h3_written(&c->h3, stream_id, (size_t)taken) != 0) {
-        ngtcp2_ccerr_set_application_error(&c->error, c->h3.error, NULL, 0);
-        c->end = CONN_END_H3_ERROR;
-        return WROTE_ERROR;
-    }
-    if (rv == NGTCP2_ERR_WRITE_MORE)
-        return WROTE_AGAIN;
-    return rv < 0 ? WROTE_ERROR : WROTE_PACKET;
-}
-
-/* Writes one packet, filled from as many streams as fit. */
-static ngtcp2_ssize write_packet(ngtcp2_conn *quic, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *to, size_t cap,
-                                 ngtcp2_tstamp now, void *ctx)
-{
-    struct conn *c = ctx;
-    nghttp3_vec vec[16];
-    for (;;) {
-        int64_t stream_id = -1;
-        bool fin = false;
-        ssize_t count = 0;
-        if (c->h3_open && ngtcp2_conn_get_max_data_left(quic) != 0)
-            count = h3_writev(&c->h3, &stream_id, &fin, vec, sizeof vec / sizeof vec[0]);
-        if (count < 0) {
-            ngtcp2_ccerr_set_application_error(&c->error, c->h3.error, NULL, 0);
-            c->end = CONN_END_H3_ERROR;
-            return NGTCP2_ERR_CALLBACK_FAILURE;
-        }
-        uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE | NGTCP2_WRITE_STREAM_FLAG_PADDING;
-        if (fin)
-            flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
-        ngtcp2_ssize taken = -1;
-        ngtcp2_ssize rv = ngtcp2_conn_writev_stream(quic, path, info, to, cap, &taken, flags, stream_id,
-                                                    (const ngtcp2_vec *)vec, (size_t)count, now);
-        switch (account_write(c, stream_id, rv, taken)) {
-        case WROTE_PACKET:
-            return rv;
-        case WROTE_ERROR:
-            return rv < 0 ? rv : NGTCP2_ERR_CALLBACK_FAILURE;
-        case WROTE_AGAIN:
-            break;
-        }
-    }
-}
-
-static int send_train(struct conn *c, const struct conn_sink *sink, const struct udp_train *train)
+static int send_train(struct conn *c, const struct sink *sink, const struct udp_train *train)
 {
     METRIC_ADD(c->env->metrics, sends, 1);
     METRIC_ADD(c->env->metrics, bytes_sent, train->len);
     return sink->send(sink->ctx, train);
 }
 
-static int flush_open(struct conn *c, const struct conn_sink *sink)
+static int count_and_send(void *ctx, const struct udp_train *train)
 {
-    ngtcp2_path_storage storage;
-    ngtcp2_path_storage_zero(&storage);
-    int result = 0;
-    for (unsigned i = 0;; i++) {
-        if (i == TRAINS_PER_TURN) {
-            result = 2;
-            break;
-        }
-        ngtcp2_pkt_info info = {0};
-        size_t quantum = ngtcp2_conn_get_send_quantum(c->quic), segment = 0;
-        size_t cap = quantum < UDP_TRAIN_BYTES ? quantum : UDP_TRAIN_BYTES;
-        ngtcp2_ssize n = ngtcp2_conn_write_aggregate_pkt2(c->quic, &storage.path, &info, c->env->tx, cap, &segment,
-                                                          write_packet, UDP_TRAIN_PACKETS, c->now_ns);
-        check_heap(c);
-        if (c->state != CONN_OPEN)
-            return 0;
-        if (n < 0) {
-            quic_failed(c, (int)n);
-            return 0;
-        }
-        if (n == 0)
-            break;
-        struct udp_train train = {
-            .data = c->env->tx,
-            .len = (size_t)n,
-            .segment = segment,
-            .path = net_path(&storage.path),
-            .ecn = info.ecn,
-        };
-        if (send_train(c, sink, &train) != 0) {
-            result = 1;
-            break;
-        }
-    }
-    ngtcp2_conn_update_pkt_tx_time(c->quic, c->now_ns);
-    return result;
+    struct flush *f = ctx;
+    return send_train(f->conn, f->sink, train);
+}
+
+static int flush_open(struct conn *c, const struct sink *sink)
+{
+    struct flush flush = {.conn = c, .sink = sink};
+    struct sink counted = {.send = count_and_send, .ctx = &flush};
+    c->writer = (struct quic_writer){
+        .quic = c->quic,
+        .h3 = c->h3_open ? &c->h3 : NULL,
+        .heap = &c->heap,
+        .tx = c->env->tx,
+        .trains_max = TRAINS_PER_TURN,
+    };
+    int rv = quic_write(&c->writer, &counted, c->now_ns);
+    check_heap(c);
+    if (c->state != CONN_OPEN)
+        return 0;
+    if (rv >= 0)
+        return rv;
+    if (c->writer.h3_failed)
+        fail_h3(c);
+    else
+        quic_failed(c, rv);
+    return 0;
 }
 
 /* Sends CONNECTION_CLOSE and gives up everything but the packet, for the closing period of three PTO. */
-static int flush_failed(struct conn *c, const struct conn_sink *sink)
+static int flush_failed(struct conn *c, const struct sink *sink)
 {
     ngtcp2_path_storage storage;
     ngtcp2_pkt_info info = {0};
@@ -411,13 +347,13 @@ static int flush_failed(struct conn *c, const struct conn_sink *sink)
     }
     memcpy(c->close_packet->data, c->env->tx, (size_t)n);
     c->close_packet->len = (size_t)n;
-    c->close_path = net_path(&storage.path);
+    c->close_path = quic_net_path(&storage.path);
     c->close_repeat = true;
     c->state = CONN_CLOSED;
     return conn_flush(c, sink, c->now_ns);
 }
 
-static int flush_closed(struct conn *c, const struct conn_sink *sink)
+static int flush_closed(struct conn *c, const struct sink *sink)
 {
     if (!c->close_repeat)
         return 0;
@@ -431,7 +367,7 @@ static int flush_closed(struct conn *c, const struct conn_sink *sink)
     return send_train(c, sink, &train);
 }
 
-int conn_flush(struct conn *c, const struct conn_sink *sink, uint64_t now_ns)
+int conn_flush(struct conn *c, const struct sink *sink, uint64_t now_ns)
 {
     c->now_ns = now_ns;
     int result = 0;

@@ -18,6 +18,7 @@
 #include "metrics.h"
 #include "net/addr.h"
 #include "net/udp.h"
+#include "quic_write.h"
 #include "timerq.h"
 #include "tls.h"
 
@@ -46,21 +47,6 @@ enum conn_end {
 };
 const char *conn_end_str(enum conn_end end);
 
-/* One QUIC datagram. */
-struct datagram {
-    const uint8_t *data;
-    size_t len;
-    struct net_path path;
-    uint8_t ecn;
-};
-
-/* Where packets go. Returns 0 when the train is gone or taken over, 1 when it was taken over and nothing more can be
- * taken until the endpoint is told. */
-struct conn_sink {
-    int (*send)(void *ctx, const struct udp_train *train);
-    void *ctx;
-};
-
 /* What connections of one worker share. */
 struct conn_env {
     struct request_env requests;
@@ -69,7 +55,7 @@ struct conn_env {
     cid_random random;
     void *random_ctx;
     struct tls_ctx *tls;
-    struct hp_byte_pool *heap; /* of all connections' heaps */
+    struct hp_byte_pool *heap;   /* of all connections' heaps */
     struct hp_object_pool *pool; /* of struct conn */
     struct metrics *metrics;
     uint8_t *tx; /* UDP_BUFFER_BYTES, one train at a time */
@@ -80,6 +66,7 @@ struct conn_env {
 };
 
 struct conn {
+    struct quic_writer writer; /* first: ngtcp2's user data */
     struct conn_env *env;
     enum conn_state state;
     enum conn_end end;
@@ -121,13 +108,14 @@ uint64_t conn_deadline(const struct conn *conn);
 void conn_expire(struct conn *conn, uint64_t now_ns);
 /* Writes what there is to write. Returns 0 when done, 1 when the sink takes no more, 2 when this turn's share is used
  * up and there may be more. */
-int conn_flush(struct conn *conn, const struct conn_sink *sink, uint64_t now_ns);
+int conn_flush(struct conn *conn, const struct sink *sink, uint64_t now_ns);
 /* Begins graceful shutdown; the connection ends by itself when its requests are done. */
 void conn_drain(struct conn *conn, uint64_t now_ns);
 /* Closes with a code of HTTP/3 (0x100 is H3_NO_ERROR); the packet leaves with the next flush. */
 void conn_close(struct conn *conn, enum conn_end end, uint64_t h3_code);
 
-/* --- between conn.c and conn_quic.c --------------------------------------------------------------------------------- */
+/* --- between conn.c and conn_quic.c ---------------------------------------------------------------------------------
+ */
 
 extern const ngtcp2_callbacks conn_callbacks;
 void conn_wake(struct conn *conn);

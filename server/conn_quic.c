@@ -19,7 +19,8 @@ static int check_h3(struct conn *c, int rv)
     return NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
-/* --- HTTP/3's calls down to its streams ----------------------------------------------------------------------------- */
+/* --- HTTP/3's calls down to its streams -----------------------------------------------------------------------------
+ */
 
 static void credit(void *ctx, int64_t stream_id, size_t len)
 {
@@ -66,7 +67,8 @@ static int open_h3(struct conn *c)
                : NGTCP2_ERR_CALLBACK_FAILURE;
 }
 
-/* --- ngtcp2's callbacks --------------------------------------------------------------------------------------------- */
+/* --- ngtcp2's callbacks ---------------------------------------------------------------------------------------------
+ */
 
 static int on_tx_key(ngtcp2_conn *quic, ngtcp2_encryption_level level, void *ctx)
 {

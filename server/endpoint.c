@@ -37,7 +37,8 @@ struct endpoint {
     struct reply reply[REPLIES_MAX];
 };
 
-/* --- who has something to send -------------------------------------------------------------------------------------- */
+/* --- who has something to send --------------------------------------------------------------------------------------
+ */
 
 static void wake(struct conn_env *env, struct conn *c)
 {
@@ -63,7 +64,8 @@ static struct conn *take_dirty(struct endpoint *ep)
     return c;
 }
 
-/* --- connections ---------------------------------------------------------------------------------------------------- */
+/* --- connections ----------------------------------------------------------------------------------------------------
+ */
 
 static void drop_conn(struct endpoint *ep, struct conn *c)
 {
@@ -105,7 +107,8 @@ static struct conn *accept_conn(struct endpoint *ep, const ngtcp2_pkt_hd *hd, co
     return c;
 }
 
-/* --- packets without a connection ----------------------------------------------------------------------------------- */
+/* --- packets without a connection -----------------------------------------------------------------------------------
+ */
 
 static struct reply *new_reply(struct endpoint *ep, const struct datagram *d)
 {
@@ -150,7 +153,7 @@ static void refuse_conn(struct endpoint *ep, const ngtcp2_pkt_hd *hd, const stru
                                                       NGTCP2_CONNECTION_REFUSED, NULL, 0));
 }
 
-static void flush_replies(struct endpoint *ep, const struct conn_sink *sink, bool *blocked)
+static void flush_replies(struct endpoint *ep, const struct sink *sink, bool *blocked)
 {
     while (ep->reply_count > 0 && !*blocked) {
         const struct reply *r = &ep->reply[--ep->reply_count];
@@ -161,7 +164,8 @@ static void flush_replies(struct endpoint *ep, const struct conn_sink *sink, boo
     }
 }
 
-/* --- the verbs ------------------------------------------------------------------------------------------------------ */
+/* --- the verbs ------------------------------------------------------------------------------------------------------
+ */
 
 /* The connection of a datagram's first packet, begun if it is a client's first Initial; NULL if there is none. */
 static struct conn *conn_of(struct endpoint *ep, const struct datagram *d, uint64_t now_ns)
@@ -198,7 +202,7 @@ void endpoint_feed(struct endpoint *ep, const struct datagram *d, uint64_t now_n
     conn_feed(c, d, now_ns);
 }
 
-bool endpoint_flush(struct endpoint *ep, const struct conn_sink *sink, uint64_t now_ns)
+bool endpoint_flush(struct endpoint *ep, const struct sink *sink, uint64_t now_ns)
 {
     ep->env.requests.now_ns = now_ns;
     bool blocked = false;
@@ -271,7 +275,8 @@ void endpoint_set_tls(struct endpoint *ep, struct tls_ctx *tls)
     ep->env.tls = tls;
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------- */
+/* --- life -----------------------------------------------------------------------------------------------------------
+ */
 
 static void configure(struct endpoint *ep, const struct endpoint_config *config)
 {
@@ -344,7 +349,8 @@ void endpoint_free(struct endpoint *ep)
     hp_byte_pool_put(ep->data, ep);
 }
 
-/* --- pools ---------------------------------------------------------------------------------------------------------- */
+/* --- pools ----------------------------------------------------------------------------------------------------------
+ */
 
 int endpoint_pools_init(struct endpoint_pools *p, struct hp_pool_manager *manager)
 {

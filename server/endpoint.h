@@ -23,7 +23,7 @@ void endpoint_pools_fini(struct endpoint_pools *p);
 
 struct endpoint_config {
     struct endpoint_pools *pools; /* of the calling thread */
-    struct tls_ctx *tls; /* the endpoint takes a reference of its own */
+    struct tls_ctx *tls;          /* the endpoint takes a reference of its own */
     struct cid_steering steering;
     cid_random random;
     void *random_ctx;
@@ -50,7 +50,7 @@ void endpoint_free(struct endpoint *ep);
 void endpoint_feed(struct endpoint *ep, const struct datagram *d, uint64_t now_ns);
 /* Writes what connections have to send into |sink|. Returns true if it is done, false if the sink takes no more (call
  * again when it does) or some connection has more than its share of this turn (the deadline is then now). */
-bool endpoint_flush(struct endpoint *ep, const struct conn_sink *sink, uint64_t now_ns);
+bool endpoint_flush(struct endpoint *ep, const struct sink *sink, uint64_t now_ns);
 /* When endpoint_expire wants to be called; CLOCK_NEVER. */
 uint64_t endpoint_deadline(const struct endpoint *ep);
 void endpoint_expire(struct endpoint *ep, uint64_t now_ns);

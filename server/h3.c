@@ -27,7 +27,8 @@ static int check(struct h3 *h3, int rv)
     return rv == 0 ? 0 : fail(h3, rv);
 }
 
-/* --- nghttp3's callbacks -------------------------------------------------------------------------------------------- */
+/* --- nghttp3's callbacks --------------------------------------------------------------------------------------------
+ */
 
 static int on_begin_headers(nghttp3_conn *http, int64_t stream_id, void *ctx, void *stream_ctx)
 {
@@ -155,7 +156,8 @@ static void random_bytes(uint8_t *out, size_t len)
     tls_random(out, len);
 }
 
-/* --- requests on their streams -------------------------------------------------------------------------------------- */
+/* --- requests on their streams --------------------------------------------------------------------------------------
+ */
 
 static nghttp3_ssize read_body(nghttp3_conn *http, int64_t stream_id, nghttp3_vec *vec, size_t count, uint32_t *flags,
                                void *ctx, void *stream_ctx)
@@ -217,7 +219,8 @@ static void stop_reading(void *stream_ctx, struct http_request *r)
 
 const struct request_ops h3_request_ops = {.submit = submit, .resume = resume, .stop_reading = stop_reading};
 
-/* --- life ----------------------------------------------------------------------------------------------------------- */
+/* --- life -----------------------------------------------------------------------------------------------------------
+ */
 
 static const nghttp3_callbacks callbacks = {
     .acked_stream_data = on_acked,
@@ -261,7 +264,8 @@ void h3_fini(struct h3 *h3, bool abandoned)
         request_free(h3->requests, &h3->requests);
 }
 
-/* --- streams -------------------------------------------------------------------------------------------------------- */
+/* --- streams --------------------------------------------------------------------------------------------------------
+ */
 
 int h3_feed(struct h3 *h3, int64_t stream_id, const uint8_t *data, size_t len, bool fin, uint64_t now_ns)
 {

@@ -33,7 +33,8 @@ int http_text_u64(struct http_text text, uint64_t max, uint64_t *out) __attribut
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_OTHER_METHOD };
 
-/* --- the request ---------------------------------------------------------------------------------------------------- */
+/* --- the request ----------------------------------------------------------------------------------------------------
+ */
 
 enum http_method http_method(const struct http_request *r);
 /* As sent: "/data/65536", without the query. */
@@ -52,8 +53,8 @@ struct hp_byte_pool *http_pool(struct http_request *r);
 
 /* The server as a handler may know it. */
 struct http_server {
-    const char *version; /* "0.1.0" */
-    const char *build;   /* "pooled" or "unpooled" */
+    const char *version;                                              /* "0.1.0" */
+    const char *build;                                                /* "pooled" or "unpooled" */
     struct hp_buffer *(*stats)(void *ctx, struct hp_byte_pool *pool); /* the JSON of /stats; NULL without memory */
     void *stats_ctx;
     const uint8_t *pattern; /* HTTP_PATTERN_BYTES bytes, shared by all threads, see /data/SIZE */
@@ -64,8 +65,8 @@ uint64_t http_uptime_ns(const struct http_request *r);
 /* True once the server has been told to stop. */
 bool http_draining(const struct http_request *r);
 
-/* The pattern of /data/SIZE: the byte at |i| is ((i mod 65521) * 2654435761 >> 24) & 255; repeated, so that a body can be
- * sent in large pieces from any offset. */
+/* The pattern of /data/SIZE: the byte at |i| is ((i mod 65521) * 2654435761 >> 24) & 255; repeated, so that a body can
+ * be sent in large pieces from any offset. */
 #define HTTP_PATTERN_PERIOD 65521u
 #define HTTP_PATTERN_BYTES (HTTP_PATTERN_PERIOD * 5u)
 void http_pattern_fill(uint8_t out[HTTP_PATTERN_BYTES]);
@@ -76,7 +77,8 @@ typedef void (*http_body_fn)(struct http_request *r, void *ctx, const uint8_t *d
 /* To be called by the handler. Without it the content is discarded. */
 void http_on_body(struct http_request *r, http_body_fn on_body, void *ctx);
 
-/* --- the response --------------------------------------------------------------------------------------------------- */
+/* --- the response ---------------------------------------------------------------------------------------------------
+ */
 
 /* A response field: |name| in lower case; both texts static or in the request's arena. "date", "server" and
  * "content-length" are added by the server. */
@@ -88,8 +90,8 @@ struct http_header {
 struct http_slice {
     const uint8_t *data;
     size_t len;
-    struct hp_buffer *owner; /* holds data: a reference that passes to the request until the piece is acknowledged; NULL:
-                                data lives as long as the request */
+    struct hp_buffer *owner; /* holds data: a reference that passes to the request until the piece is acknowledged;
+                                NULL: data lives as long as the request */
 };
 
 enum http_pull { HTTP_PULL_OK, HTTP_PULL_FAILED };

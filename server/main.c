@@ -45,7 +45,8 @@ static int usage_error(const char *text)
     return EXIT_USAGE;
 }
 
-/* --- /stats --------------------------------------------------------------------------------------------------------- */
+/* --- /stats ---------------------------------------------------------------------------------------------------------
+ */
 
 static struct hp_buffer *stats_json(void *ctx, struct hp_byte_pool *pool)
 {
@@ -68,7 +69,8 @@ static struct hp_buffer *stats_json(void *ctx, struct hp_byte_pool *pool)
     return hp_builder_finish(&b);
 }
 
-/* --- sockets -------------------------------------------------------------------------------------------------------- */
+/* --- sockets --------------------------------------------------------------------------------------------------------
+ */
 
 static int socket_error(const struct addr *a, const char *reason)
 {
@@ -143,7 +145,8 @@ static void close_sockets(struct server *s)
             udp_close(&s->sockets[w][i]);
 }
 
-/* --- workers -------------------------------------------------------------------------------------------------------- */
+/* --- workers --------------------------------------------------------------------------------------------------------
+ */
 
 static int start_workers(struct server *s, uint32_t steering_key)
 {
@@ -237,7 +240,8 @@ static void serve(struct server *s, const sigset_t *signals)
     }
 }
 
-/* --- start and end -------------------------------------------------------------------------------------------------- */
+/* --- start and end --------------------------------------------------------------------------------------------------
+ */
 
 static int make_shared(struct server *s)
 {

@@ -21,7 +21,8 @@ static _Thread_local struct bridge_thread mine;
 static struct bridge_thread adopted[ADOPTED_MAX];
 static unsigned adopted_count;
 
-/* --- OpenSSL -------------------------------------------------------------------------------------------------------- */
+/* --- OpenSSL --------------------------------------------------------------------------------------------------------
+ */
 
 static struct hp_byte_pool *tls_pool(void)
 {
@@ -77,7 +78,8 @@ static void release_prefetched(void)
 #endif
 }
 
-/* --- libev ---------------------------------------------------------------------------------------------------------- */
+/* --- libev ----------------------------------------------------------------------------------------------------------
+ */
 
 static void *loop_realloc(void *block, long bytes)
 {
@@ -87,7 +89,8 @@ static void *loop_realloc(void *block, long bytes)
     return NULL;
 }
 
-/* --- a connection's heap -------------------------------------------------------------------------------------------- */
+/* --- a connection's heap --------------------------------------------------------------------------------------------
+ */
 
 static void *heap_malloc(size_t bytes, void *heap)
 {
@@ -119,7 +122,8 @@ nghttp3_mem bridge_nghttp3_mem(struct hp_heap *heap)
     return (nghttp3_mem){heap, heap_malloc, heap_free, heap_calloc, heap_realloc};
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------- */
+/* --- life -----------------------------------------------------------------------------------------------------------
+ */
 
 int bridge_thread_enter(void)
 {

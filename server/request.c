@@ -53,7 +53,8 @@ void request_free(struct http_request *r, struct http_request **list)
     hp_object_pool_put(r->env->pool, r);
 }
 
-/* --- receiving ------------------------------------------------------------------------------------------------------ */
+/* --- receiving ------------------------------------------------------------------------------------------------------
+ */
 
 static struct http_text copy(struct http_request *r, struct http_text text)
 {
@@ -69,8 +70,8 @@ static void refuse(struct http_request *r, unsigned status)
 
 static enum http_method parse_method(struct http_text value)
 {
-    static const char *const names[] = {[HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST",
-                                        [HTTP_PUT] = "PUT"};
+    static const char *const names[] = {
+        [HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT"};
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
         if (http_text_is(value, names[i]))
             return (enum http_method)i;
@@ -99,8 +100,7 @@ static void keep_field(struct http_request *r, struct http_text name, struct htt
         r->kept[r->kept_count++] = f;
 }
 
-void request_header(struct http_request *r, enum request_field_kind kind, struct http_text name,
-                    struct http_text value)
+void request_header(struct http_request *r, enum request_field_kind kind, struct http_text name, struct http_text value)
 {
     const struct request_env *env = r->env;
     r->field_bytes += name.len + value.len + FIELD_OVERHEAD;
@@ -168,7 +168,8 @@ void request_end(struct http_request *r)
         r->on_body(r, r->on_body_ctx, NULL, 0, true);
 }
 
-/* --- responding ----------------------------------------------------------------------------------------------------- */
+/* --- responding -----------------------------------------------------------------------------------------------------
+ */
 
 /* Decimal digits of |value| in the arena. */
 static struct http_text number_text(struct http_request *r, uint64_t value)

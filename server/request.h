@@ -35,9 +35,9 @@ struct request_env {
     const struct http_server *server;
     struct metrics *metrics;
     uint64_t max_header_bytes, max_header_fields, max_body_bytes;
-    uint64_t start_ns;           /* monotonic */
-    uint64_t wall_offset_ns;     /* wall clock less monotonic clock */
-    uint64_t now_ns;             /* of this loop turn */
+    uint64_t start_ns;       /* monotonic */
+    uint64_t wall_offset_ns; /* wall clock less monotonic clock */
+    uint64_t now_ns;         /* of this loop turn */
     bool draining;
 };
 
@@ -92,8 +92,13 @@ void request_free(struct http_request *r, struct http_request **list);
 
 /* A field of the request (pseudo-fields with their colon); |kind| tells those that matter apart without comparing text.
  * Counts against --max-header (RFC 9114 section 4.2.2: 32 bytes on top of each) and --max-header-fields. */
-enum request_field_kind { REQUEST_FIELD_OTHER, REQUEST_FIELD_METHOD, REQUEST_FIELD_PATH, REQUEST_FIELD_PSEUDO,
-                          REQUEST_FIELD_CONTENT_LENGTH };
+enum request_field_kind {
+    REQUEST_FIELD_OTHER,
+    REQUEST_FIELD_METHOD,
+    REQUEST_FIELD_PATH,
+    REQUEST_FIELD_PSEUDO,
+    REQUEST_FIELD_CONTENT_LENGTH
+};
 void request_header(struct http_request *r, enum request_field_kind kind, struct http_text name,
                     struct http_text value);
 /* The field section is complete: refuses the request or calls the handler. |fin|: no content follows. */

@@ -26,7 +26,8 @@ struct tls_error {
 };
 
 /* Reads certificates and keys and makes a context with one reference; NULL with |error| filled. */
-struct tls_ctx *tls_ctx_new(const struct tls_config *config, struct tls_error *error) __attribute__((warn_unused_result));
+struct tls_ctx *tls_ctx_new(const struct tls_config *config, struct tls_error *error)
+    __attribute__((warn_unused_result));
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 void tls_ctx_unref(struct tls_ctx *ctx);
 

@@ -53,7 +53,8 @@ struct worker {
     _Atomic(struct tls_ctx *) want_tls;
 };
 
-/* --- sending -------------------------------------------------------------------------------------------------------- */
+/* --- sending --------------------------------------------------------------------------------------------------------
+ */
 
 static struct listener *listener_of(struct worker *w, const struct addr *local)
 {
@@ -111,7 +112,8 @@ static void on_writable(struct ev_loop *loop, struct ev_io *io, int events)
     w->blocked = NULL;
 }
 
-/* --- receiving ------------------------------------------------------------------------------------------------------ */
+/* --- receiving ------------------------------------------------------------------------------------------------------
+ */
 
 static void feed_train(struct worker *w, const struct udp_datagram *d, uint64_t now_ns)
 {
@@ -143,7 +145,8 @@ static void on_readable(struct ev_loop *loop, struct ev_io *io, int events)
     }
 }
 
-/* --- time ----------------------------------------------------------------------------------------------------------- */
+/* --- time -----------------------------------------------------------------------------------------------------------
+ */
 
 static void set_timer(struct worker *w, uint64_t at_ns)
 {
@@ -173,7 +176,7 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int rev
 {
     (void)prepare, (void)revents;
     struct worker *w = ev_userdata(loop);
-    struct conn_sink sink = {.send = sink_send, .ctx = w};
+    struct sink sink = {.send = sink_send, .ctx = w};
     bool done = w->blocked == NULL && endpoint_flush(w->endpoint, &sink, clock_monotonic_ns());
     if (w->stopping || (w->draining && done && endpoint_idle(w->endpoint)))
         ev_break(loop, EVBREAK_ALL);
@@ -199,7 +202,8 @@ static void on_command(struct ev_loop *loop, struct ev_async *async, int events)
     }
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------- */
+/* --- life -----------------------------------------------------------------------------------------------------------
+ */
 
 static void random_from_system(void *ctx, void *bytes, size_t len)
 {

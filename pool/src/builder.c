@@ -92,7 +92,7 @@ void hp_builder_append_hex(struct hp_builder *b, uint64_t value, unsigned digits
     if (to == NULL)
         return;
     for (unsigned i = digits; i > 0; i--, value >>= 4)
-        to[i - 1] = (uint8_t)"0123456789abcdef"[value & 15];
+        to[i - 1] = (uint8_t) "0123456789abcdef"[value & 15];
     hp_builder_commit(b, digits);
 }
 

@@ -29,7 +29,8 @@ void hp_pool_manager_remove(struct hp_pool_manager *manager, struct hp_byte_pool
 bool hp_pool_manager_grant(struct hp_pool_manager *manager, uint64_t bytes) HP_MUST_CHECK;
 void hp_pool_manager_return(struct hp_pool_manager *manager, uint64_t bytes);
 
-/* --- the source of blocks: source_span.c | source_malloc.c ---------------------------------------------------------- */
+/* --- the source of blocks: source_span.c | source_malloc.c ----------------------------------------------------------
+ */
 
 /* Entries that a front may have in this build and mode: |wanted|, or 0. */
 uint32_t hp_source_front_cap(uint32_t wanted);

@@ -48,7 +48,8 @@ uint32_t hp_source_front_cap(uint32_t wanted)
     return HP_ASAN ? 0 : wanted;
 }
 
-/* --- spans ---------------------------------------------------------------------------------------------------------- */
+/* --- spans ----------------------------------------------------------------------------------------------------------
+ */
 
 static void span_map_set(const struct hp_span *span)
 {
@@ -96,7 +97,8 @@ static void span_free(struct hp_span *span)
     hp_system_unmap(span, bytes);
 }
 
-/* --- huge blocks ---------------------------------------------------------------------------------------------------- */
+/* --- huge blocks ----------------------------------------------------------------------------------------------------
+ */
 
 static void *huge_get(struct hp_byte_pool *pool, size_t bytes)
 {
@@ -125,7 +127,8 @@ static void huge_put(struct hp_byte_pool *pool, struct hp_span *span)
     span_free(span);
 }
 
-/* --- runs ----------------------------------------------------------------------------------------------------------- */
+/* --- runs -----------------------------------------------------------------------------------------------------------
+ */
 
 static void run_list(struct hp_run *run)
 {
@@ -244,7 +247,8 @@ static void run_give(struct hp_byte_pool *pool, struct hp_run *run, void *block)
         run_release(pool, run);
 }
 
-/* --- fronts --------------------------------------------------------------------------------------------------------- */
+/* --- fronts ---------------------------------------------------------------------------------------------------------
+ */
 
 static void front_fill(struct hp_byte_pool *pool, struct hp_bin *bin)
 {
@@ -271,7 +275,8 @@ static void front_flush(struct hp_byte_pool *pool, struct hp_bin *bin, uint32_t 
     atomic_store_explicit(&bin->front_count, left, memory_order_relaxed);
 }
 
-/* --- the interface to the rest of the library ----------------------------------------------------------------------- */
+/* --- the interface to the rest of the library -----------------------------------------------------------------------
+ */
 
 void *hp_source_take(struct hp_byte_pool *pool, struct hp_bin *bin, size_t bytes)
 {

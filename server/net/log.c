@@ -34,9 +34,9 @@ void log_line(enum log_level level, const char *format, ...)
     time_t seconds = (time_t)(wall / NS_PER_S);
     struct tm t;
     gmtime_r(&seconds, &t);
-    size_t head = (size_t)snprintf(line, sizeof line, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s ", t.tm_year + 1900,
-                                   t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec,
-                                   (int)(wall / NS_PER_MS % 1000), level_names[level]);
+    size_t head =
+        (size_t)snprintf(line, sizeof line, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s ", t.tm_year + 1900, t.tm_mon + 1,
+                         t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, (int)(wall / NS_PER_MS % 1000), level_names[level]);
     va_list args;
     va_start(args, format);
     int n = vsnprintf(line + head, sizeof line - head - 1, format, args);

@@ -50,8 +50,9 @@ int options_parse_size(const char *text, uint64_t *bytes)
 
 int options_parse_duration(const char *text, uint64_t *ns)
 {
-    static const struct unit units[] = {{"", NS_PER_S},   {"ns", 1},           {"us", NS_PER_US},    {"ms", NS_PER_MS},
-                                        {"s", NS_PER_S},  {"m", 60 * NS_PER_S}, {"h", 3600 * NS_PER_S}, {NULL, 0}};
+    static const struct unit units[] = {{"", NS_PER_S},         {"ns", 1},       {"us", NS_PER_US},
+                                        {"ms", NS_PER_MS},      {"s", NS_PER_S}, {"m", 60 * NS_PER_S},
+                                        {"h", 3600 * NS_PER_S}, {NULL, 0}};
     return parse_number(text, units, ns);
 }
 
@@ -63,7 +64,7 @@ static int parse_count(const char *text, uint64_t *out)
 
 static const char *kind_text(enum option_kind kind)
 {
-    return kind == OPTION_SIZE ? "a size such as 512, 64K, 100M or 1G"
+    return kind == OPTION_SIZE       ? "a size such as 512, 64K, 100M or 1G"
            : kind == OPTION_DURATION ? "a duration such as 500ms, 30s or 5m"
                                      : "a number";
 }
@@ -71,7 +72,7 @@ static const char *kind_text(enum option_kind kind)
 static int store_number(const struct option *o, const char *value, struct option_error *error)
 {
     uint64_t n;
-    int rv = o->kind == OPTION_SIZE ? options_parse_size(value, &n)
+    int rv = o->kind == OPTION_SIZE       ? options_parse_size(value, &n)
              : o->kind == OPTION_DURATION ? options_parse_duration(value, &n)
                                           : parse_count(value, &n);
     if (rv != 0)

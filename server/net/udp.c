@@ -116,10 +116,14 @@ int udp_steer(struct udp_socket *s, uint32_t key, uint32_t count)
     /* Four bytes of the destination connection ID: from offset 1 in a short header, 6 in a long one (RFC 9000
      * section 17). A load past the end of a datagram makes the program return 0. */
     struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x80, 2, 0),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 1),        BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 6),        BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, key),
-        BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 16),      BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count),
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x80, 2, 0),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 1),
+        BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 6),
+        BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, key),
+        BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 16),
+        BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count),
         BPF_STMT(BPF_RET | BPF_A, 0),
     };
     struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};

@@ -41,7 +41,7 @@ struct udp_socket {
     struct addr local; /* as bound: the port is known, the address may be a wildcard */
     bool gso;
     struct hp_byte_pool *pool;
-    uint8_t *buffer[UDP_BATCH]; /* taken from |pool| at the first receive */
+    uint8_t *buffer[UDP_BATCH];    /* taken from |pool| at the first receive */
     uint64_t receive_buffer_bytes; /* as the kernel counts */
 };
 
@@ -65,7 +65,8 @@ int udp_open(struct udp_socket *socket, const struct addr *local, const struct u
 void udp_close(struct udp_socket *socket);
 
 /* Makes the kernel choose the socket of this one's SO_REUSEPORT group (numbered in the order in which they were
- * bound) by a keyed hash of the destination connection ID: cid_worker() in program form. Returns 0, or -1 with errno. */
+ * bound) by a keyed hash of the destination connection ID: cid_worker() in program form. Returns 0, or -1 with errno.
+ */
 int udp_steer(struct udp_socket *socket, uint32_t key, uint32_t count) __attribute__((warn_unused_result));
 
 /* Receives up to UDP_BATCH payloads into |out|, in buffers of the socket from |pool|. Returns their number, 0 when

@@ -31,7 +31,8 @@ struct hp_arena_mark {
     char *at;
 };
 
-/* |chunk_bytes| of the first chunk, at least 64; |limit_bytes| over all chunks, at least |chunk_bytes|. Takes nothing yet. */
+/* |chunk_bytes| of the first chunk, at least 64; |limit_bytes| over all chunks, at least |chunk_bytes|. Takes nothing
+ * yet. */
 void hp_arena_init(struct hp_arena *arena, struct hp_byte_pool *pool, uint32_t chunk_bytes, uint32_t limit_bytes);
 /* Gives every chunk back; the arena is as after init. */
 void hp_arena_reset(struct hp_arena *arena);

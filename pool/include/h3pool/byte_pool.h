@@ -21,7 +21,7 @@ struct hp_byte_pool {
     struct hp_span *spans;
     _Atomic uint64_t held_bytes, peak_bytes, refused, limit_bytes;
     _Atomic uint64_t other_gets, other_live, other_bytes; /* blocks outside the bins */
-    size_t mapped_bytes;    /* of this struct with its bins and fronts */
+    size_t mapped_bytes;                                  /* of this struct with its bins and fronts */
     void (*drop)(void *ctx, void *object); /* object pools: what leaves the front for a run goes through it */
     void *drop_ctx;
     alignas(64) _Atomic(void *) remote; /* put by other threads, linked through the first word */

@@ -14,7 +14,8 @@
 
 #include <h3pool/byte_pool.h>
 
-/* --- internal, do not touch: visible for embedding ------------------------------------------------------------------ */
+/* --- internal, do not touch: visible for embedding ------------------------------------------------------------------
+ */
 
 #define HP_HEAP_CHUNK_BYTES 8192u
 #define HP_HEAP_BINS 40u /* classes up to 2 KiB */
@@ -35,7 +36,8 @@ struct hp_heap {
     void *bin[HP_HEAP_BINS];
 };
 
-/* --- the interface -------------------------------------------------------------------------------------------------- */
+/* --- the interface --------------------------------------------------------------------------------------------------
+ */
 
 /* Takes nothing yet. The heap is used by the pool's thread alone. */
 void hp_heap_init(struct hp_heap *heap, struct hp_byte_pool *pool);

@@ -56,7 +56,8 @@ static inline void hp_object_pool_put(struct hp_object_pool *pool, void *object)
 }
 
 /* Typed get and put: HP_OBJECT_POOL(request, struct request) defines
- *   struct request *request_get(struct hp_object_pool *);  void request_put(struct hp_object_pool *, struct request *); */
+ *   struct request *request_get(struct hp_object_pool *);  void request_put(struct hp_object_pool *, struct request *);
+ */
 #define HP_OBJECT_POOL(prefix, type)                                                                                   \
     static inline HP_MUST_CHECK type *prefix##_get(struct hp_object_pool *pool)                                        \
     {                                                                                                                  \

@@ -66,9 +66,9 @@ struct hp_bin {
 struct hp_run {
     struct hp_bin *bin;
     struct hp_run *next, *prev;
-    void *free;     /* given back, linked through their first word */
-    char *base;     /* first block */
-    uint32_t used;  /* blocks outside the run */
+    void *free;      /* given back, linked through their first word */
+    char *base;      /* first block */
+    uint32_t used;   /* blocks outside the run */
     uint32_t carved; /* blocks ever taken from base on; the rest has not been touched */
     uint32_t capacity;
     uint8_t slice, slices;
@@ -77,8 +77,8 @@ struct hp_run {
 
 struct hp_span {
     uint32_t magic;
-    uint32_t free_slices;     /* bit per slice */
-    uint64_t huge_bytes;      /* not 0: one block in a mapping of its own, this long with its header page */
+    uint32_t free_slices; /* bit per slice */
+    uint64_t huge_bytes;  /* not 0: one block in a mapping of its own, this long with its header page */
     struct hp_byte_pool *pool;
     struct hp_span *next, *prev;
     uint8_t run_of[HP_SPAN_SLICES]; /* slice -> its run's first slice */
@@ -87,7 +87,8 @@ struct hp_span {
 
 #define HP_SPAN_MAGIC 0x68705370u /* "hpSp" */
 
-/* A bit per 2 MiB of address space: set where a span of ours begins. 16 MiB of zero pages, of which a few are touched. */
+/* A bit per 2 MiB of address space: set where a span of ours begins. 16 MiB of zero pages, of which a few are touched.
+ */
 #define HP_ADDRESS_BITS 48
 extern _Atomic uint8_t hp_span_map[(1ull << HP_ADDRESS_BITS) / HP_SPAN_BYTES / 8];
 

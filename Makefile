@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+#
+# The front door. Each command does what set-up it needs; a second run redoes nothing.
+
+JOBS ?= $(shell nproc)
+BUILD := build
+MAKEFLAGS += --no-print-directory
+CACHE := $(BUILD)/CMakeCache.txt
+STAMP := $(BUILD)/.deps-checked
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test check clean setup FORCE
+
+help: ## list the commands
+	@echo "h3pool: an HTTP/3 server whose memory is a contract"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-14s %s\n", $$1, $$2 }'
+
+# Dependencies are looked at again when their script changes, or the prefix is gone.
+$(STAMP): cmake/deps.sh cmake/fetch-debs.sh
+	@sh cmake/deps.sh
+	@mkdir -p $(BUILD) && touch $@
+
+setup: $(STAMP)
+
+build: setup ## all set-up and both builds
+	@[ $(CACHE) -nt $(STAMP) ] || { cmake --preset release >$(BUILD)/configure.log && touch $(CACHE); } || \
+	    { cat $(BUILD)/configure.log; exit 1; }
+	@cmake --build $(BUILD) -j $(JOBS) --target h3pool h3pool-unpooled -- --quiet
+
+certs/localhost.pem: certs/make-certs.sh | setup
+	@sh certs/make-certs.sh && touch $@
+
+run: build certs/localhost.pem ## the server on https://localhost:4433 with a development certificate, until Ctrl-C
+	@sh certs/make-certs.sh
+	@echo "try:  curl --http3-only --cacert certs/ca.pem https://localhost:4433/health"
+	@echo "      curl --http3-only --cacert certs/ca.pem https://localhost:4433/data/1M -o /dev/null"
+	@echo "      (needs a curl with HTTP3 among the features of 'curl -V')"
+	@exec $(BUILD)/h3pool
+
+test: build certs/localhost.pem ## every test that needs no special rights; ends with one line
+	@sh tests/run.sh test
+
+check: test ## all that CI runs: tests, sanitizers, lint, real-client tests
+	@sh tests/run.sh check
+
+clean: ## remove build output, not the fetched dependencies
+	rm -rf $(BUILD)
