@@ -63,6 +63,7 @@ static int new_quic(struct conn *c, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *s
     settings.rand_ctx.native_handle = env;
     settings.cc_algo = env->cc;
     settings.handshake_timeout = env->handshake_timeout_ns;
+    settings.ack_thresh = 1; /* what arrived is acknowledged with this turn's flush, so on the responses */
     settings.max_window = CONN_WINDOW_MAX;
     settings.max_stream_window = STREAM_WINDOW_MAX;
     ngtcp2_transport_params_default(&params);
@@ -273,6 +274,7 @@ static void step_drain(struct conn *c)
 void conn_expire(struct conn *c, uint64_t now_ns)
 {
     c->now_ns = now_ns;
+    conn_wake(c); /* a flush follows in any case: it writes, or frees the connection */
     if (c->state == CONN_CLOSED && now_ns >= c->close_deadline_ns)
         set_state(c, CONN_DEAD, c->end);
     if (c->state != CONN_OPEN)
@@ -281,7 +283,6 @@ void conn_expire(struct conn *c, uint64_t now_ns)
     if (rv != 0)
         quic_failed(c, rv);
     check_heap(c);
-    conn_wake(c);
 }
 
 /* --- output ---------------------------------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ struct conn {
     struct tls_session tls;
     struct h3 h3;
     bool h3_open, handshake_done;
+    uint32_t streams_owed; /* closed, for which the client has not got new credit yet */
     struct hp_heap heap;
     struct cid_entry *cids;
     ngtcp2_ccerr error;

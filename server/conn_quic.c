@@ -9,6 +9,9 @@
 
 #include <string.h>
 
+/* The client's stream credit is renewed when this part of it is used up. */
+#define STREAM_PORTIONS 8u
+
 /* Fails with an HTTP/3 code unless |rv| is 0. */
 static int check_h3(struct conn *c, int rv)
 {
@@ -112,8 +115,14 @@ static int on_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t stream_id,
         code = NGHTTP3_H3_NO_ERROR;
     if (c->h3_open && check_h3(c, h3_stream_closed(&c->h3, stream_id, code)) != 0)
         return NGTCP2_ERR_CALLBACK_FAILURE;
-    if (ngtcp2_is_bidi_stream(stream_id))
-        ngtcp2_conn_extend_max_streams_bidi(quic, 1);
+    if (!ngtcp2_is_bidi_stream(stream_id))
+        return 0;
+    /* In portions: a MAX_STREAMS frame for each stream would cost a packet, and its acknowledgement, per request. */
+    c->streams_owed++;
+    if (c->streams_owed * STREAM_PORTIONS >= c->env->max_streams) {
+        ngtcp2_conn_extend_max_streams_bidi(quic, c->streams_owed);
+        c->streams_owed = 0;
+    }
     return 0;
 }
 

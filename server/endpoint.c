@@ -172,6 +172,8 @@ static struct conn *conn_of(struct endpoint *ep, const struct datagram *d, uint6
 {
     ngtcp2_version_cid vc;
     ngtcp2_pkt_hd hd;
+    if (d->len == 0) /* legal in UDP; ngtcp2 asserts on it */
+        return NULL;
     int rv = ngtcp2_pkt_decode_version_cid(&vc, d->data, d->len, CID_LEN);
     if (rv == NGTCP2_ERR_VERSION_NEGOTIATION)
         negotiate_version(ep, &vc, d);

@@ -63,7 +63,9 @@ static ngtcp2_ssize write_packet(ngtcp2_conn *quic, ngtcp2_path *path, ngtcp2_pk
             w->h3_failed = true;
             return NGTCP2_ERR_CALLBACK_FAILURE;
         }
-        uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE | NGTCP2_WRITE_STREAM_FLAG_PADDING;
+        uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE;
+        if (stream_id >= 0)
+            flags |= NGTCP2_WRITE_STREAM_FLAG_PADDING; /* a packet that more data follows is as long as the others */
         if (fin)
             flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
         ngtcp2_ssize taken = -1;

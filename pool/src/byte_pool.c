@@ -94,10 +94,8 @@ void hp_byte_pool_adopt(struct hp_byte_pool *pool)
 bool hp_pool_hold(struct hp_byte_pool *pool, uint64_t bytes)
 {
     uint64_t limit = HP_READ(pool->limit_bytes), held = HP_READ(pool->held_bytes) + bytes;
-    if ((limit != 0 && held > limit) || !hp_pool_manager_grant(pool->manager, bytes)) {
-        HP_ADD(pool->refused, 1);
+    if ((limit != 0 && held > limit) || !hp_pool_manager_grant(pool->manager, bytes))
         return false;
-    }
     atomic_store_explicit(&pool->held_bytes, held, memory_order_relaxed);
     if (held > HP_READ(pool->peak_bytes))
         atomic_store_explicit(&pool->peak_bytes, held, memory_order_relaxed);

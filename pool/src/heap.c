@@ -52,17 +52,18 @@ void hp_heap_drop(struct hp_heap *heap)
     hp_heap_init(heap, heap->pool);
 }
 
-static struct header *header_of(void *block)
+static struct header *header_of(const struct hp_heap *heap, void *block)
 {
     struct header *h = (struct header *)((char *)block - HEADER);
     if (HP_UNLIKELY(h->magic != USED))
-        hp_die("heap of pool: %p is %s", block, h->magic == FREE ? "freed already" : "not a block of a heap");
+        hp_die("heap of pool '%s': %p is %s", heap->pool->name, block,
+               h->magic == FREE ? "freed already" : "not a block of a heap");
     return h;
 }
 
-static size_t payload_bytes(void *block)
+static size_t payload_bytes(const struct hp_heap *heap, void *block)
 {
-    const struct header *h = header_of(block);
+    const struct header *h = header_of(heap, block);
     if (h->bytes != 0)
         return h->bytes - HEADER;
     return ((struct large *)block - 1)->bytes;
@@ -184,7 +185,7 @@ void hp_heap_free(struct hp_heap *heap, void *block)
 {
     if (block == NULL)
         return;
-    struct header *h = header_of(block);
+    struct header *h = header_of(heap, block);
     heap->live_blocks--;
     if (h->bytes == 0) {
         large_free(heap, (struct large *)block - 1);
@@ -198,7 +199,7 @@ void *hp_heap_resize(struct hp_heap *heap, void *block, size_t bytes)
 {
     if (block == NULL)
         return hp_heap_alloc(heap, bytes);
-    size_t old = payload_bytes(block);
+    size_t old = payload_bytes(heap, block);
     if (bytes != 0 && bytes <= old && bytes >= old / 2)
         return block;
     void *moved = hp_heap_alloc(heap, bytes);

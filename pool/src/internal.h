@@ -16,7 +16,8 @@ _Noreturn void hp_die(const char *format, ...) __attribute__((format(printf, 1, 
 void *hp_system_map(size_t bytes, size_t align) HP_MUST_CHECK;
 void hp_system_unmap(void *memory, size_t bytes);
 
-/* byte_pool.c: takes |bytes| out of the pool's limit and the manager's, or counts a refusal and returns false. */
+/* byte_pool.c: takes |bytes| out of the pool's limit and the manager's, or returns false. It is the get that counts a
+ * refusal: one that only wanted a few blocks more for a front has been served. */
 bool hp_pool_hold(struct hp_byte_pool *pool, uint64_t bytes) HP_MUST_CHECK;
 void hp_pool_unhold(struct hp_byte_pool *pool, uint64_t bytes);
 /* Makes a pool whose bins keep at most |front_max| blocks each in front, 0: a number that suits their size. */
@@ -34,7 +35,7 @@ void hp_pool_manager_return(struct hp_pool_manager *manager, uint64_t bytes);
 
 /* Entries that a front may have in this build and mode: |wanted|, or 0. */
 uint32_t hp_source_front_cap(uint32_t wanted);
-/* One block of a bin, not from its front; counts a get. */
+/* One block of a bin, not from its front; counts a get, or a refusal. */
 void *hp_source_take(struct hp_byte_pool *pool, struct hp_bin *bin, size_t bytes) HP_MUST_CHECK;
 /* One block back, not to a front. */
 void hp_source_give(struct hp_byte_pool *pool, void *block);

@@ -52,6 +52,9 @@ void hp_object_pool_put_slow(struct hp_object_pool *pool, void *object)
 {
     if (pool->blocks->owner != (uintptr_t)&hp_thread_anchor)
         hp_die("pool '%s': put by a thread that does not own it", pool->blocks->name);
+    uint32_t n = HP_READ(pool->bin->front_count);
+    if (n != 0 && pool->bin->front[n - 1] == object)
+        hp_die("pool '%s': object %p was put twice", pool->blocks->name, object);
     destruct(pool, object);
     hp_source_give(pool->blocks, object);
 }

@@ -24,31 +24,34 @@ uint32_t hp_source_front_cap(uint32_t wanted)
     return 0;
 }
 
-static uint64_t live_bytes(const struct hp_byte_pool *pool)
+/* Bytes of live blocks; negative in a pool on which put_any has counted the blocks of others. */
+static int64_t live_bytes(const struct hp_byte_pool *pool)
 {
-    return HP_READ(pool->other_bytes) - HP_READ(pool->remote_bytes);
+    return (int64_t)(HP_READ(pool->other_bytes) - HP_READ(pool->remote_bytes));
+}
+
+/* Whole units for |bytes|, of which what is negative needs none. */
+static uint64_t units_for(int64_t bytes)
+{
+    return bytes > 0 ? ((uint64_t)bytes + UNIT_BYTES - 1) / UNIT_BYTES * UNIT_BYTES : 0;
 }
 
 void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes)
 {
     if (HP_UNLIKELY(pool->owner != (uintptr_t)&hp_thread_anchor))
         hp_die("pool '%s': get by a thread that does not own it", pool->name);
-    if (bytes > SIZE_MAX / 2)
-        return NULL;
-    uint64_t held = HP_READ(pool->held_bytes);
-    if (HP_UNLIKELY(live_bytes(pool) + bytes > held)) {
-        uint64_t missing = live_bytes(pool) + bytes - held;
-        if (!hp_pool_hold(pool, (missing + UNIT_BYTES - 1) / UNIT_BYTES * UNIT_BYTES))
-            return NULL;
-    }
-    void *block = malloc(bytes != 0 ? bytes : 1);
-    if (block == NULL) {
+    /* The limit comes after malloc, which alone knows the size that is counted. */
+    void *block = bytes <= SIZE_MAX / 2 ? malloc(bytes != 0 ? bytes : 1) : NULL;
+    size_t usable = malloc_usable_size(block);
+    int64_t missing = live_bytes(pool) + (int64_t)usable - (int64_t)HP_READ(pool->held_bytes);
+    if (HP_UNLIKELY(block == NULL || (missing > 0 && !hp_pool_hold(pool, units_for(missing))))) {
+        free(block);
         HP_ADD(pool->refused, 1);
         return NULL;
     }
     HP_ADD(pool->other_gets, 1);
     HP_ADD(pool->other_live, 1);
-    HP_ADD(pool->other_bytes, malloc_usable_size(block));
+    HP_ADD(pool->other_bytes, usable);
     return block;
 }
 
@@ -95,7 +98,7 @@ void hp_byte_pool_collect(struct hp_byte_pool *pool)
 
 size_t hp_byte_pool_trim(struct hp_byte_pool *pool)
 {
-    uint64_t keep = (live_bytes(pool) + UNIT_BYTES - 1) / UNIT_BYTES * UNIT_BYTES;
+    uint64_t keep = units_for(live_bytes(pool));
     uint64_t held = HP_READ(pool->held_bytes);
     if (held <= keep)
         return 0;
@@ -108,7 +111,7 @@ void hp_source_counters(const struct hp_byte_pool *pool, struct hp_counters *out
 {
     out->gets = HP_READ(pool->other_gets);
     out->live = HP_READ(pool->other_live) - HP_READ(pool->remote_puts);
-    out->live_bytes = live_bytes(pool);
+    out->live_bytes = (uint64_t)live_bytes(pool); /* wraps, and the sum over the name is right */
 }
 
 void hp_source_fini(struct hp_byte_pool *pool)

@@ -38,6 +38,9 @@
 
 #define HUGE_HEADER_BYTES 8192u
 
+/* The bin of a run that is not cut up: a stray put finds no front in it, and so comes to run_give. */
+static struct hp_bin no_bin;
+
 const char *hp_build_name(void)
 {
     return "pooled";
@@ -75,6 +78,8 @@ static struct hp_span *span_new(struct hp_byte_pool *pool, size_t bytes)
     span->magic = HP_SPAN_MAGIC;
     span->pool = pool;
     span->free_slices = ~1u; /* the header's slice is taken */
+    for (unsigned i = 0; i < HP_SPAN_SLICES; i++)
+        span->run[i].bin = &no_bin;
     span->next = pool->spans;
     if (span->next != NULL)
         span->next->prev = span;
@@ -119,8 +124,10 @@ static void *huge_get(struct hp_byte_pool *pool, size_t bytes)
     return (char *)span + HUGE_HEADER_BYTES;
 }
 
-static void huge_put(struct hp_byte_pool *pool, struct hp_span *span)
+static void huge_put(struct hp_byte_pool *pool, struct hp_span *span, const void *block)
 {
+    if (HP_UNLIKELY((const char *)block != (char *)span + HUGE_HEADER_BYTES))
+        hp_die("pool '%s': %p points into a block, not at its start", pool->name, block);
     HP_SUB(pool->other_live, 1);
     HP_SUB(pool->other_bytes, span->huge_bytes - HUGE_HEADER_BYTES);
     hp_pool_unhold(pool, span->huge_bytes);
@@ -203,7 +210,7 @@ static void run_release(struct hp_byte_pool *pool, struct hp_run *run)
     uint64_t bytes = (uint64_t)run->slices * HP_SLICE_BYTES;
     run_unlist(run);
     hp_span_of(run->base)->free_slices |= ((1u << run->slices) - 1) << run->slice;
-    run->bin = NULL;
+    run->bin = &no_bin;
     hp_pool_unhold(pool, bytes);
 }
 
@@ -230,7 +237,9 @@ static void *run_take(struct hp_byte_pool *pool, struct hp_bin *bin)
 static void run_give(struct hp_byte_pool *pool, struct hp_run *run, void *block)
 {
     struct hp_bin *bin = run->bin;
-    if (HP_UNLIKELY(bin == NULL || run->used == 0 || block == run->free))
+    if (HP_UNLIKELY(bin == &no_bin))
+        hp_die("pool '%s': %p was put, but is not a live block", pool->name, block);
+    if (HP_UNLIKELY(run->used == 0 || block == run->free))
         hp_die("pool '%s': block %p was put twice", pool->name, block);
     if (HP_UNLIKELY((size_t)((char *)block - run->base) % bin->block_bytes != 0))
         hp_die("pool '%s': %p points into a block, not at its start", pool->name, block);
@@ -281,8 +290,10 @@ static void front_flush(struct hp_byte_pool *pool, struct hp_bin *bin, uint32_t 
 void *hp_source_take(struct hp_byte_pool *pool, struct hp_bin *bin, size_t bytes)
 {
     void *block = run_take(pool, bin);
-    if (block == NULL)
+    if (block == NULL) {
+        HP_ADD(pool->refused, 1);
         return NULL;
+    }
     UNPOISON(block, bytes);
     HP_ADD(bin->gets, 1);
     return block;
@@ -301,16 +312,22 @@ void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes)
         hp_byte_pool_collect(pool);
     if (bytes == 0)
         bytes = 1;
-    if (bytes > pool->bytes_max)
-        return huge_get(pool, bytes);
+    if (bytes > pool->bytes_max) {
+        void *huge = huge_get(pool, bytes);
+        if (huge == NULL)
+            HP_ADD(pool->refused, 1);
+        return huge;
+    }
     struct hp_bin *bin = hp_byte_pool_bin(pool, bytes);
     if (bin->front_cap == 0)
         return hp_source_take(pool, bin, bytes);
     if (HP_READ(bin->front_count) == 0) /* a get of 0 bytes comes here with a full front too */
         front_fill(pool, bin);
     uint32_t n = HP_READ(bin->front_count);
-    if (n == 0)
+    if (n == 0) {
+        HP_ADD(pool->refused, 1);
         return NULL;
+    }
     HP_ADD(bin->gets, 1);
     atomic_store_explicit(&bin->front_count, n - 1, memory_order_relaxed);
     return bin->front[n - 1];
@@ -320,6 +337,7 @@ void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes)
 static void remote_put(struct hp_byte_pool *pool, void *block)
 {
     void *head = atomic_load_explicit(&pool->remote, memory_order_relaxed);
+    UNPOISON(block, sizeof(void *)); /* the caller may have wanted less */
     do
         memcpy(block, &head, sizeof(void *));
     while (!atomic_compare_exchange_weak_explicit(&pool->remote, &head, block, memory_order_release,
@@ -331,12 +349,12 @@ static void remote_put(struct hp_byte_pool *pool, void *block)
 static void owner_put(struct hp_byte_pool *pool, struct hp_span *span, void *block)
 {
     if (span->huge_bytes != 0) {
-        huge_put(pool, span);
+        huge_put(pool, span, block);
         return;
     }
     struct hp_run *run = hp_run_of(span, block);
     struct hp_bin *bin = run->bin;
-    if (bin == NULL || bin->front_cap == 0) {
+    if (bin->front_cap == 0) {
         run_give(pool, run, block);
         return;
     }
@@ -380,7 +398,11 @@ size_t hp_byte_pool_usable(const void *block)
     struct hp_span *span = hp_span_of(block);
     if (!hp_span_known(block))
         hp_die("%p is not from any pool", block);
-    return span->huge_bytes != 0 ? span->huge_bytes - HUGE_HEADER_BYTES : hp_run_of(span, block)->bin->block_bytes;
+    if (span->huge_bytes != 0)
+        return span->huge_bytes - HUGE_HEADER_BYTES;
+    size_t bytes = hp_run_of(span, block)->bin->block_bytes;
+    UNPOISON(block, bytes); /* from here on the caller may use what it did not ask for */
+    return bytes;
 }
 
 void hp_byte_pool_collect(struct hp_byte_pool *pool)
@@ -391,7 +413,7 @@ void hp_byte_pool_collect(struct hp_byte_pool *pool)
         memcpy(&next, block, sizeof next);
         struct hp_span *span = hp_span_of(block);
         if (span->huge_bytes != 0)
-            huge_put(pool, span);
+            huge_put(pool, span, block);
         else
             run_give(pool, hp_run_of(span, block), block);
         block = next;

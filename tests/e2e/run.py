@@ -508,6 +508,8 @@ def main():
     parser.add_argument("--certs", type=Path, default=CHECKOUT / "certs", help="directory made by certs/make-certs.sh")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--only", action="append", choices=CASES, metavar="NAME", help="repeatable")
+    parser.add_argument("--skip", action="append", choices=CASES, metavar="NAME", default=[], help="repeatable")
+    parser.add_argument("--slow", type=int, default=1, metavar="N", help="the server is N times slower: wait longer")
     parser.add_argument("--list", action="store_true", help="print the cases' names")
     setup = parser.parse_args()
     if setup.list:
@@ -517,7 +519,10 @@ def main():
     for path in (setup.server, setup.certs / "ca.pem"):
         if not os.path.exists(path):
             parser.error(f"{path} is missing")
-    return run_all(setup, setup.only or list(CASES))
+    global START_SECONDS, STOP_SECONDS, CLIENT_SECONDS
+    START_SECONDS, STOP_SECONDS, CLIENT_SECONDS = (
+        seconds * setup.slow for seconds in (START_SECONDS, STOP_SECONDS, CLIENT_SECONDS))
+    return run_all(setup, [name for name in setup.only or CASES if name not in setup.skip])
 
 
 if __name__ == "__main__":

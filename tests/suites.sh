@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh
+#
+# The suites of `make test` and `make check`, in order; read by run.sh, which defines run, build, unit, e2e and need.
+
+suites_test() {
+    run build build release
+    run unit unit release
+    run lint sh tests/lint/lint.sh
+    run e2e e2e build/h3pool 2
+    run consumer sh tests/consumer/run.sh
+}
+
+suites_check() {
+    run foreign-clients sh tests/support/foreign-root.sh
+    run make-test make test
+    run lint-planted sh tests/lint/test_lint.sh
+    for server in h3pool h3pool-unpooled; do
+        for workers in 1 2; do
+            run "e2e-$server-$workers" e2e "build/$server" $workers
+        done
+    done
+    suites_sanitizers
+    run clang-build clang_build
+    run debian13 sh tests/systems/debian13.sh
+    run docker sh docker/check.sh
+}
+
+suites_sanitizers() {
+    export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:quarantine_size_mb=16
+    export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+    run asan-build build asan
+    run asan-unit unit asan
+    for server in h3pool h3pool-unpooled; do
+        run "asan-e2e-$server" e2e "build/asan/$server" 2 --slow 4 --skip curl-download-1G-constant-memory \
+            --skip aioquic-slow-reader
+    done
+    run valgrind-unit valgrind_unit
+    run valgrind-e2e valgrind_e2e
+}
+
+clang_build() {
+    need clang=clang || return
+    build clang && unit clang
+}
+
+# Leaks are looked for in the pass-through build, in which blocks are malloc's.
+valgrind_unit() {
+    need valgrind=valgrind || return
+    good=0 bad=0
+    for program in build/tests/*-unpooled; do
+        if TEST_QUICK=1 valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
+            --trace-children=no "$program"; then
+            good=$((good + 1))
+        else
+            echo "FAIL $program"
+            bad=$((bad + 1))
+        fi
+    done
+    echo "$good passed, $bad failed"
+}
+
+valgrind_e2e() {
+    need valgrind=valgrind || return
+    e2e tests/support/valgrind-server.sh 2 --slow 10 curl-health --only curl-data --only curl-download-1M \
+        --only curl-upload-10M --only aioquic-requests --only hostile-reset-midway --only hostile-random-datagrams \
+        --only hostile-truncated-initial --only sigterm-during-download
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Random use of a byte pool beside a model that always tells the truth: an array of the live blocks, each filled with
+ * a pattern of its own. Overlaps destroy patterns; counters must be what the array says.
+ */
+#include "pool_test.h"
+
+#define SLOTS 500u
+
+struct slot {
+    char *block; /* NULL: none */
+    size_t len;  /* of the pattern */
+    size_t usable;
+    uint64_t id;
+};
+
+struct model {
+    struct hp_byte_pool *pool;
+    size_t size_max;
+    bool limited;
+    uint64_t gets, puts, live_bytes, refused, next_id;
+    struct slot slot[SLOTS];
+};
+
+/* Sizes of all magnitudes; now and then 0. */
+static size_t random_size(const struct model *m)
+{
+    unsigned bits = 0;
+    while ((size_t)1 << bits < m->size_max)
+        bits++;
+    return test_random(((uint64_t)1 << test_random(bits + 1)) + 1);
+}
+
+static void got(struct model *m, struct slot *s, void *block, size_t bytes)
+{
+    *s = (struct slot){.block = block, .usable = hp_byte_pool_usable(block), .id = m->next_id++};
+    CHECK(s->usable >= bytes && s->usable != 0);
+    CHECK_U64((uintptr_t)block % HP_BLOCK_ALIGN, 0);
+    s->len = test_random(2) == 0 ? s->usable : bytes;
+    pattern_write(s->block, s->len, s->id);
+}
+
+static void do_get(struct model *m, struct slot *s)
+{
+    size_t bytes = random_size(m);
+    void *block = hp_byte_pool_get(m->pool, bytes);
+    if (block == NULL) {
+        CHECK(m->limited);
+        m->refused++;
+        return;
+    }
+    m->gets++;
+    got(m, s, block, bytes);
+    m->live_bytes += s->usable;
+}
+
+static void do_put(struct model *m, struct slot *s)
+{
+    CHECK(pattern_holds(s->block, s->len, s->id));
+    if (test_random(4) == 0)
+        hp_byte_pool_put_any(m->pool, s->block);
+    else
+        hp_byte_pool_put(m->pool, s->block);
+    m->puts++;
+    m->live_bytes -= s->usable;
+    *s = (struct slot){0};
+}
+
+static void do_resize(struct model *m, struct slot *s)
+{
+    size_t bytes = random_size(m) + 1, kept = s->len < bytes ? s->len : bytes;
+    struct slot old = *s;
+    char *block = hp_byte_pool_resize(m->pool, s->block, bytes);
+    if (block == NULL) {
+        CHECK(m->limited);
+        m->refused++;
+        CHECK(pattern_holds(s->block, s->len, s->id));
+        return;
+    }
+    CHECK(pattern_kept(block, kept, old.len, old.id));
+    if (block != old.block) {
+        m->gets++;
+        m->puts++;
+    }
+    got(m, s, block, bytes);
+    m->live_bytes += s->usable;
+    m->live_bytes -= old.usable;
+}
+
+static void check_counters(const struct model *m)
+{
+    struct hp_counters c = counters_of(m->pool);
+    CHECK_U64(c.gets, m->gets);
+    CHECK_U64(c.puts, m->puts);
+    CHECK_U64(c.live, m->gets - m->puts);
+    CHECK_U64(c.live_bytes, m->live_bytes);
+    CHECK_U64(c.refused, m->refused);
+    CHECK_U64(c.remote_puts, 0);
+    CHECK(c.live_bytes <= c.held_bytes && c.held_bytes <= c.peak_bytes);
+}
+
+/* Patterns see an overlap when a block is looked at; this sees it at once. */
+static void check_no_overlap(const struct model *m)
+{
+    for (const struct slot *a = m->slot; a < m->slot + SLOTS; a++)
+        for (const struct slot *b = m->slot; a->block != NULL && b < a; b++)
+            CHECK(b->block == NULL || a->block + a->usable <= b->block || b->block + b->usable <= a->block);
+}
+
+static void play(struct model *m, unsigned operations)
+{
+    for (unsigned i = 0; i < operations; i++) {
+        struct slot *s = &m->slot[test_random(SLOTS)];
+        if (s->block == NULL)
+            do_get(m, s);
+        else if (test_random(4) == 0)
+            do_resize(m, s);
+        else
+            do_put(m, s);
+        if (i % 64 == 0)
+            check_counters(m);
+        if (i % 4096 == 0)
+            check_no_overlap(m);
+        if (i % 20000 == 19999)
+            hp_byte_pool_trim(m->pool);
+    }
+    for (struct slot *s = m->slot; s < m->slot + SLOTS; s++)
+        if (s->block != NULL)
+            do_put(m, s);
+    check_counters(m);
+    CHECK_U64(counters_of(m->pool).live, 0);
+}
+
+static void run_model(size_t min, size_t max, uint64_t limit, size_t size_max, unsigned operations)
+{
+    static struct model m;
+    struct hp_pool_manager *manager = hp_pool_manager_new(0);
+    CHECK(manager != NULL);
+    m = (struct model){.size_max = size_max, .limited = limit != 0};
+    m.pool = hp_byte_pool_new(manager, "model", min, max, limit);
+    CHECK(m.pool != NULL);
+    play(&m, operations);
+    if (limit != 0) {
+        CHECK(m.refused > 0); /* else the limit was not met, and this run says nothing */
+        CHECK(counters_of(m.pool).peak_bytes <= limit);
+    }
+    hp_byte_pool_trim(m.pool);
+    CHECK_U64(hp_pool_manager_held(manager), 0);
+    hp_byte_pool_free(m.pool);
+    hp_pool_manager_free(manager);
+}
+
+static void test_all_classes_and_huge_blocks(void)
+{
+    run_model(1, HP_CLASS_BYTES_MAX, 0, 512 * KIB, 100000);
+}
+
+static void test_few_small_classes(void)
+{
+    run_model(48, 4096, 0, 4096, 100000);
+}
+
+static void test_many_huge_blocks(void)
+{
+    run_model(1, 100, 0, 16 * KIB, 30000);
+}
+
+static void test_one_class(void)
+{
+    run_model(64 * KIB, 64 * KIB, 0, 64 * KIB, 30000);
+}
+
+static void test_with_a_limit(void)
+{
+    run_model(1, HP_CLASS_BYTES_MAX, 3072 * KIB, 512 * KIB, 100000);
+}
+
+TEST_MAIN(TEST(test_all_classes_and_huge_blocks), TEST(test_few_small_classes), TEST(test_many_huge_blocks),
+          TEST(test_one_class), TEST(test_with_a_limit))
