@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Life of a connection. All that ngtcp2 and nghttp3 allocate for it lies in its own heap; when an allocation in it has
- * failed, the libraries' structures can't be trusted, and the heap is dropped without calling them again.
+ * failed, the libraries' structures can't be trusted: nothing is called but their destructors, over a frozen heap.
  */
 #include "conn.h"
 
@@ -112,18 +112,17 @@ struct conn *conn_accept(struct conn_env *env, const ngtcp2_pkt_hd *hd, const st
 /* --- death ----------------------------------------------------------------------------------------------------------
  */
 
-/* Ends the libraries' part: from here on the connection is a packet and some IDs at most. */
+/* Ends the libraries' part: from here on the connection is a packet and some IDs at most. After a failed allocation the
+ * libraries' lists may be inconsistent; their destructors are safe all the same, since the heap is frozen. */
 static void end_protocols(struct conn *c)
 {
-    bool abandoned = hp_heap_failed(&c->heap);
     if (c->h3_open)
-        h3_fini(&c->h3, abandoned);
+        h3_fini(&c->h3);
     c->h3_open = false;
-    if (!abandoned)
-        ngtcp2_conn_del(c->quic);
+    ngtcp2_conn_del(c->quic);
     c->quic = NULL;
     tls_session_fini(&c->tls); /* after the connection, which it must not outlive in use */
-    assert(abandoned || hp_heap_live(&c->heap) == 0);
+    assert(hp_heap_failed(&c->heap) || hp_heap_live(&c->heap) == 0);
     hp_heap_drop(&c->heap);
 }
 

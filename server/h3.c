@@ -255,10 +255,9 @@ int h3_init(struct h3 *h3, struct hp_heap *heap, struct request_env *env, const 
     return 0;
 }
 
-void h3_fini(struct h3 *h3, bool abandoned)
+void h3_fini(struct h3 *h3)
 {
-    if (!abandoned)
-        nghttp3_conn_del(h3->http); /* first: it refers to bodies */
+    nghttp3_conn_del(h3->http); /* first: it refers to bodies */
     h3->http = NULL;
     while (h3->requests != NULL)
         request_free(h3->requests, &h3->requests);

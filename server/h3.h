@@ -44,8 +44,8 @@ extern const struct request_ops h3_request_ops;
  * have open at a time. Returns 0, or -1 without memory. */
 int h3_init(struct h3 *h3, struct hp_heap *heap, struct request_env *env, const struct h3_ops *ops, void *conn,
             const struct h3_streams *streams, uint64_t max_streams) __attribute__((warn_unused_result));
-/* Ends it with all its requests. |abandoned|: nghttp3's memory is about to be dropped, do not call it. */
-void h3_fini(struct h3 *h3, bool abandoned);
+/* Ends it with all its requests. */
+void h3_fini(struct h3 *h3);
 
 /* Stream data in order. Returns 0, or -1 with h3->error set: the connection must be closed with it. */
 int h3_feed(struct h3 *h3, int64_t stream_id, const uint8_t *data, size_t len, bool fin, uint64_t now_ns)

@@ -134,12 +134,25 @@ static const char *refuse_text(unsigned status)
     return status == 431 ? "request header fields too large" : status == 413 ? "content too large" : "no memory";
 }
 
+/* Fields of which some did not fit are of no use; their memory serves the refusal, so that it can be sent. */
+static void drop_fields(struct http_request *r)
+{
+    hp_arena_reset(&r->arena);
+    r->path = r->query = (struct http_text){0};
+    r->kept = NULL;
+    r->kept_count = 0;
+}
+
 void request_ready(struct http_request *r, bool fin)
 {
     METRIC_ADD(r->env->metrics, requests, 1);
     r->state = fin ? REQUEST_COMPLETE : REQUEST_CONTENT;
-    if (r->arena.overflow || r->path.at == NULL)
-        refuse(r, r->arena.overflow ? 503 : 400);
+    if (r->arena.overflow) {
+        refuse(r, 503);
+        drop_fields(r);
+    } else if (r->path.at == NULL) {
+        refuse(r, 400);
+    }
     if (r->refuse != 0)
         http_respond_error(r, r->refuse, refuse_text(r->refuse), NULL, 0);
     else

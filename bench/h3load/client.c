@@ -341,14 +341,12 @@ int client_init(struct client *c, const struct client_env *env, void *ctx, const
 
 void client_fini(struct client *c)
 {
-    bool abandoned = hp_heap_failed(&c->heap);
-    if (c->h3_open && !abandoned)
+    if (c->h3_open)
         nghttp3_conn_del(c->h3.http);
     c->h3_open = false;
     while (c->requests != NULL)
         done(c, c->requests);
-    if (!abandoned)
-        ngtcp2_conn_del(c->quic);
+    ngtcp2_conn_del(c->quic);
     c->quic = NULL;
     tls_session_fini(&c->tls);
     hp_heap_drop(&c->heap);

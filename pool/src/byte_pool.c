@@ -118,6 +118,8 @@ void hp_byte_pool_counters(const struct hp_byte_pool *pool, struct hp_counters *
     };
     hp_source_counters(pool, out);
     out->puts = out->gets - out->live;
+    if ((int64_t)out->puts < 0) /* to another thread the two are of different moments */
+        out->puts = 0;
 }
 
 void *hp_byte_pool_resize(struct hp_byte_pool *pool, void *block, size_t bytes)

@@ -159,6 +159,8 @@ void *hp_heap_alloc(struct hp_heap *heap, size_t bytes)
 {
     if (bytes == 0)
         bytes = 1;
+    if (HP_UNLIKELY(heap->failed))
+        return NULL;
     void *block = bytes <= SMALL_MAX - HEADER ? small_alloc(heap, bytes) : large_alloc(heap, bytes);
     if (HP_UNLIKELY(block == NULL)) {
         heap->failed = true;
@@ -183,7 +185,7 @@ void *hp_heap_calloc(struct hp_heap *heap, size_t count, size_t bytes)
 
 void hp_heap_free(struct hp_heap *heap, void *block)
 {
-    if (block == NULL)
+    if (block == NULL || heap->failed)
         return;
     struct header *h = header_of(heap, block);
     heap->live_blocks--;
@@ -199,6 +201,8 @@ void *hp_heap_resize(struct hp_heap *heap, void *block, size_t bytes)
 {
     if (block == NULL)
         return hp_heap_alloc(heap, bytes);
+    if (heap->failed) /* the block may be one that was freed */
+        return NULL;
     size_t old = payload_bytes(heap, block);
     if (bytes != 0 && bytes <= old && bytes >= old / 2)
         return block;

@@ -26,7 +26,7 @@ void hp_heap_drop(struct hp_heap *heap)
 void *hp_heap_alloc(struct hp_heap *heap, size_t bytes)
 {
     struct hp_heap_large *block = NULL;
-    if (bytes <= SIZE_MAX / 4)
+    if (bytes <= SIZE_MAX / 4 && !heap->failed)
         block = hp_byte_pool_get(heap->pool, sizeof *block + bytes);
     if (HP_UNLIKELY(block == NULL)) {
         heap->failed = true;
@@ -58,7 +58,7 @@ void *hp_heap_calloc(struct hp_heap *heap, size_t count, size_t bytes)
 
 void hp_heap_free(struct hp_heap *heap, void *pointer)
 {
-    if (pointer == NULL)
+    if (pointer == NULL || heap->failed)
         return;
     struct hp_heap_large *block = (struct hp_heap_large *)pointer - 1;
     if (block->next != NULL)
@@ -78,6 +78,8 @@ void *hp_heap_resize(struct hp_heap *heap, void *pointer, size_t bytes)
 {
     if (pointer == NULL)
         return hp_heap_alloc(heap, bytes);
+    if (heap->failed) /* the block may be one that was freed */
+        return NULL;
     size_t old = hp_byte_pool_usable((struct hp_heap_large *)pointer - 1) - sizeof(struct hp_heap_large);
     if (bytes != 0 && bytes <= old && bytes >= old / 2)
         return pointer;

@@ -110,6 +110,10 @@ void hp_pool_manager_walk(struct hp_pool_manager *m,
             hp_byte_pool_counters(q, &one);
             add_counters(&sum, &one);
         }
+        if ((int64_t)sum.live < 0) /* as with the counters of one pool: different moments */
+            sum.live = 0;
+        if ((int64_t)sum.live_bytes < 0)
+            sum.live_bytes = 0;
         visit(ctx, p->name, &sum);
     }
     pthread_mutex_unlock(&m->lock);

@@ -455,7 +455,8 @@ void hp_source_counters(const struct hp_byte_pool *pool, struct hp_counters *out
     out->live_bytes = HP_READ(pool->other_bytes);
     for (unsigned i = 0; i < pool->class_count; i++) {
         const struct hp_bin *bin = &pool->bin[i];
-        uint64_t live = HP_READ(bin->taken) - HP_READ(bin->front_count);
+        /* To another thread the two are of different moments, and the difference may be negative. */
+        uint64_t taken = HP_READ(bin->taken), front = HP_READ(bin->front_count), live = taken > front ? taken - front : 0;
         out->gets += HP_READ(bin->gets);
         out->live += live;
         out->live_bytes += live * bin->block_bytes;

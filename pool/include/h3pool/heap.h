@@ -2,7 +2,7 @@
  *
  * Heap: a general allocator whose blocks die together at the latest, such as all that libraries allocate for one
  * connection. Blocks are freed without their size; what the heap holds is the connection's account; and a heap whose
- * user can't be trusted any more (an allocation failed inside a library) is dropped whole.
+ * user can't be trusted any more (an allocation failed inside a library) is frozen and dropped whole.
  *
  *   chunk (8 KiB from the byte pool, aligned to itself)
  *   |next|hdr payload........|hdr payload..|hdr (free) link ....|          untouched          |
@@ -44,13 +44,17 @@ void hp_heap_init(struct hp_heap *heap, struct hp_byte_pool *pool);
 /* Gives all memory back to the pool, live blocks included: who holds one must never use it again. */
 void hp_heap_drop(struct hp_heap *heap);
 
-/* As malloc(3) and its kin, aligned to 16. NULL when the pool refuses; then hp_heap_failed is true from there on. */
+/* As malloc(3) and its kin, aligned to 16. NULL when the pool refuses.
+ *
+ * From that moment on the heap is frozen: every allocation fails, and a free does nothing, so that every block keeps its
+ * contents until hp_heap_drop. A user that was caught in the middle of a change (and may hold pointers to blocks that it
+ * has freed, or free one twice) can therefore still be torn down. */
 void *hp_heap_alloc(struct hp_heap *heap, size_t bytes) HP_MUST_CHECK;
 void *hp_heap_calloc(struct hp_heap *heap, size_t count, size_t bytes) HP_MUST_CHECK;
 void *hp_heap_resize(struct hp_heap *heap, void *block, size_t bytes) HP_MUST_CHECK;
 void hp_heap_free(struct hp_heap *heap, void *block);
 
-/* Blocks not yet freed; 0 when every user has cleaned up. */
+/* Blocks not yet freed; 0 when every user has cleaned up, unless the heap is frozen. */
 static inline uint64_t hp_heap_live(const struct hp_heap *heap)
 {
     return heap->live_blocks;
