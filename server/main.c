@@ -229,8 +229,10 @@ static void serve(struct server *s, const sigset_t *signals)
             hp_pool_manager_print(s->manager, stderr);
         if (signal == SIGTERM || signal == SIGINT) {
             stop_at_ns = draining ? 0 : clock_monotonic_ns() + s->config.drain_timeout_ns;
-            if (!draining)
+            if (!draining) {
+                log_info("draining: finishing what is in flight; another signal stops at once");
                 tell_workers(s, worker_drain);
+            }
             draining = true;
         }
         if (clock_monotonic_ns() >= stop_at_ns) {

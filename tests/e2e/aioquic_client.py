@@ -28,7 +28,7 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, ProtocolNegotiated, StreamReset
 from aioquic.quic.stream import QuicStreamSender
 
-from run import PatternChecker, crc32c, parse_size, pattern_bytes
+from expected import PatternChecker, crc32c, parse_size, pattern_bytes
 
 SOCKET_BUFFER_BYTES = 4 << 20
 CLIENT_CREDIT_BYTES = 1 << 20
