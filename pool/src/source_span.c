@@ -456,7 +456,8 @@ void hp_source_counters(const struct hp_byte_pool *pool, struct hp_counters *out
     for (unsigned i = 0; i < pool->class_count; i++) {
         const struct hp_bin *bin = &pool->bin[i];
         /* To another thread the two are of different moments, and the difference may be negative. */
-        uint64_t taken = HP_READ(bin->taken), front = HP_READ(bin->front_count), live = taken > front ? taken - front : 0;
+        uint64_t taken = HP_READ(bin->taken), front = HP_READ(bin->front_count);
+        uint64_t live = taken > front ? taken - front : 0;
         out->gets += HP_READ(bin->gets);
         out->live += live;
         out->live_bytes += live * bin->block_bytes;

@@ -51,14 +51,13 @@ static struct hp_buffer *fake_stats(void *ctx, struct hp_byte_pool *pool)
 
 void fake_open(struct fake *f, http_handler handler, uint64_t limit_bytes)
 {
-    *f = (struct fake){.manager = hp_pool_manager_new(limit_bytes), .pattern = malloc(HTTP_PATTERN_BYTES)};
+    *f = (struct fake){.manager = hp_pool_manager_new(2 * limit_bytes), .pattern = malloc(HTTP_PATTERN_BYTES)};
     CHECK(f->manager != NULL && f->pattern != NULL);
-    f->data = hp_byte_pool_new(f->manager, "data", 64, 64u << 10, 0);
+    f->data = hp_byte_pool_new(f->manager, "data", 64, 64u << 10, limit_bytes);
     CHECK(f->data != NULL);
     CHECK(hp_object_pool_init(&f->requests, f->manager, "requests", sizeof(struct http_request), 8, NULL) == 0);
     http_pattern_fill(f->pattern);
-    f->server =
-        (struct http_server){.version = "0.1.0", .build = "pooled", .stats = fake_stats, .pattern = f->pattern};
+    f->server = (struct http_server){.version = "0.1.0", .build = "pooled", .stats = fake_stats, .pattern = f->pattern};
     f->env = (struct request_env){
         .pool = &f->requests,
         .data = f->data,
@@ -196,7 +195,8 @@ const char *fake_value(const struct fake_stream *s, const char *name)
 
 void fake_exhaust(struct fake *f)
 {
-    for (size_t bytes = 64u << 10; bytes >= 64; bytes /= 2)
+    /* In steps finer than the pool's size classes, so that no class keeps a free block. */
+    for (size_t bytes = 64u << 10; bytes >= 64; bytes -= bytes / 32)
         for (void **block; (block = hp_byte_pool_get(f->data, bytes)) != NULL; f->hoard = block)
             *block = f->hoard;
 }

@@ -54,7 +54,8 @@ struct fake_stream {
     size_t body_cap;
 };
 
-/* Opens pools with a limit over all (0: none) and the presets of the server's options. */
+/* Opens pools with the presets of the server's options. |limit_bytes|: of the pool of texts and buffers, and twice that
+ * of all; 0: none. */
 void fake_open(struct fake *f, http_handler handler, uint64_t limit_bytes);
 void fake_close(struct fake *f);
 

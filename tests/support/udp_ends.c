@@ -6,47 +6,19 @@
 #include <poll.h>
 #include <string.h>
 
-
-static void open_pool(void)
+int ends_socket(struct udp_socket *s, const char *address, bool reuse_port)
 {
-    memset(&plan, 0, sizeof plan);
-    e.manager = hp_pool_e.manager_new(0);
-    CHECK(e.manager != NULL);
-    pool = hp_byte_pool_new(e.manager, "data", 64, 64u << 10, 0);
-    CHECK(pool != NULL);
-}
-
-static void close_pool(void)
-{
-    CHECK_U64(hp_pool_e.manager_live(e.manager), 0);
-    hp_byte_pool_free(pool);
-    hp_pool_e.manager_free(e.manager);
-}
-
-static int ends_socket(struct udp_socket *s, const char *text, bool reuse_port)
-{
+    struct udp_options options = {
+        .reuse_port = reuse_port,
+        .receive_buffer_bytes = 4u << 20,
+        .send_buffer_bytes = 4u << 20,
+    };
     struct addr local;
-    CHECK(addr_parse(text, &local) == 0);
-    return udp_open(s, &local,
-                    &(struct udp_options){
-                        .reuse_port = reuse_port, .receive_buffer_bytes = 4u << 20, .send_buffer_bytes = 4u << 20});
+    CHECK(addr_parse(address, &local) == 0);
+    return udp_open(s, &local, &options);
 }
 
-static void ends_open(struct ends *e, const char *address)
-{
-    open_pool();
-    CHECK(ends_socket(&e->from, address, false) == 0);
-    CHECK(ends_socket(&e->to, address, false) == 0);
-}
-
-static void ends_close(struct ends *e)
-{
-    udp_close(&e->from);
-    udp_close(&e->to);
-    close_pool();
-}
-
-static bool ends_have_ipv6(void)
+bool ends_have_ipv6(void)
 {
     struct udp_socket s;
     if (ends_socket(&s, "[::1]:0", false) != 0)
@@ -55,23 +27,43 @@ static bool ends_have_ipv6(void)
     return true;
 }
 
+void ends_open(struct ends *e, const char *address)
+{
+    e->manager = hp_pool_manager_new(0);
+    CHECK(e->manager != NULL);
+    e->pool = hp_byte_pool_new(e->manager, "data", 64, 64u << 10, 0);
+    CHECK(e->pool != NULL);
+    CHECK(ends_socket(&e->from, address, false) == 0);
+    CHECK(ends_socket(&e->to, address, false) == 0);
+}
+
+void ends_close(struct ends *e)
+{
+    udp_close(&e->from);
+    udp_close(&e->to);
+    CHECK_U64(hp_pool_manager_live(e->manager), 0);
+    hp_byte_pool_free(e->pool);
+    hp_pool_manager_free(e->manager);
+}
 
 static void split(struct arrived *a, const struct udp_datagram *d)
 {
     size_t at = 0;
     do {
         size_t len = d->len - at < d->segment ? d->len - at : d->segment;
-        CHECK(a->count < ENDS_PACKETS_MAX);
+        CHECK(a->count < ENDS_PACKETS_MAX && len <= sizeof a->packet->bytes);
         struct packet *p = &a->packet[a->count++];
-        *p = (struct packet){.len = len, .ecn = d->ecn, .path = d->path};
-        memcpy(&p->first, d->data + at, len < 4 ? len : 4);
-        p->last = len != 0 ? d->data[at + len - 1] : 0;
+        p->len = len;
+        p->number = 0;
+        p->ecn = d->ecn;
+        p->path = d->path;
+        memcpy(p->bytes, d->data + at, len);
+        memcpy(&p->number, p->bytes, len < 4 ? len : 4);
         at += len;
     } while (at < d->len);
 }
 
-/* Receives until |count| packets are there; fails the test after 10 seconds without one. */
-static void ends_receive(&e, struct udp_socket *s, struct arrived *a, unsigned count)
+void ends_receive(struct ends *e, struct udp_socket *s, struct arrived *a, unsigned count)
 {
     struct udp_datagram d[UDP_BATCH];
     a->count = 0;
@@ -79,37 +71,39 @@ static void ends_receive(&e, struct udp_socket *s, struct arrived *a, unsigned c
         struct pollfd ready = {.fd = s->fd, .events = POLLIN};
         if (poll(&ready, 1, 10000) != 1)
             test_fail(__FILE__, __LINE__, "only %u of %u packets arrived", a->count, count);
-        int n = udp_recv(s, pool, d);
+        int n = udp_recv(s, e->pool, d);
         CHECK(n >= 0 && n <= (int)UDP_BATCH);
         for (int i = 0; i < n; i++)
             split(a, &d[i]);
     }
     CHECK_U64(a->count, count);
-    CHECK(udp_recv(s, pool, d) == 0);
+    CHECK(udp_recv(s, e->pool, d) == 0);
 }
 
-/* A train of |len| bytes in packets of |segment|, numbered from 0 in their first four bytes. */
-static struct udp_train ends_train(const struct ends *e, uint8_t *data, size_t len, size_t segment, uint8_t ecn)
+struct udp_train ends_train(const struct ends *e, uint8_t *data, size_t len, size_t segment, uint8_t ecn)
 {
+    struct udp_train t = {.data = data, .len = len, .segment = segment, .ecn = ecn};
+    t.path = (struct net_path){.local = e->from.local, .remote = e->to.local};
     for (size_t i = 0; i < len; i++)
-        data[i] = (uint8_t)(i * 7);
+        data[i] = (uint8_t)test_random(256);
     for (uint32_t i = 0; i * segment + 4 <= len; i++)
         memcpy(data + i * segment, &i, 4);
-    return (struct udp_train){.data = data,
-                              .len = len,
-                              .segment = segment,
-                              .path = {.local = e->from.local, .remote = e->to.local},
-                              .ecn = ecn};
+    return t;
 }
 
-static void check_train(const struct ends *e, const struct arrived *a, const struct udp_train *t, unsigned skip)
+struct udp_train ends_packet(const struct net_path *path, const char *text)
 {
+    return (struct udp_train){.data = (const uint8_t *)text, .len = strlen(text), .segment = 1200, .path = *path};
+}
+
+void ends_check(const struct ends *e, const struct arrived *a, const struct udp_train *t)
+{
+    CHECK_U64(a->count, (t->len + t->segment - 1) / t->segment);
     for (unsigned i = 0; i < a->count; i++) {
-        size_t at = (i + skip) * t->segment, len = t->len - at < t->segment ? t->len - at : t->segment;
+        size_t at = i * t->segment, len = t->len - at < t->segment ? t->len - at : t->segment;
         const struct packet *p = &a->packet[i];
         CHECK_U64(p->len, len);
-        CHECK_U64(p->first, i + skip);
-        CHECK_U64(p->last, t->data[at + len - 1]);
+        CHECK(memcmp(p->bytes, t->data + at, len) == 0);
         CHECK_U64(p->ecn, t->ecn);
         CHECK(addr_equal(&p->path.local, &e->to.local));
         CHECK(addr_equal(&p->path.remote, &e->from.local));
@@ -117,8 +111,7 @@ static void check_train(const struct ends *e, const struct arrived *a, const str
     }
 }
 
-/* Sends one train from end to end, and checks what arrives. */
-static void ends_pass(struct ends *e, size_t len, size_t segment, uint8_t ecn)
+void ends_pass(struct ends *e, size_t len, size_t segment, uint8_t ecn)
 {
     static uint8_t data[UDP_BUFFER_BYTES];
     static struct arrived a;
@@ -126,7 +119,6 @@ static void ends_pass(struct ends *e, size_t len, size_t segment, uint8_t ecn)
     struct udp_train t = ends_train(e, data, len, segment, ecn);
     CHECK(udp_send(&e->from, &t, &sent) == UDP_OK);
     CHECK_U64(sent, len);
-    ends_receive(&e, &e->to, &a, (unsigned)((len + segment - 1) / segment));
-    check_train(e, &a, &t, 0);
+    ends_receive(e, &e->to, &a, (unsigned)((len + segment - 1) / segment));
+    ends_check(e, &a, &t);
 }
-

@@ -9,7 +9,7 @@
 
 #include <h3pool/manager.h>
 
-#define ENDS_PACKETS_MAX 1200u
+#define ENDS_PACKETS_MAX 128u
 
 struct ends {
     struct hp_pool_manager *manager;
@@ -21,8 +21,8 @@ struct ends {
 struct arrived {
     struct packet {
         size_t len;
-        uint32_t first; /* first four bytes */
-        uint8_t last, ecn;
+        uint32_t number; /* first four bytes */
+        uint8_t ecn, bytes[1500];
         struct net_path path;
     } packet[ENDS_PACKETS_MAX];
     unsigned count;

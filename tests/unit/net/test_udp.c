@@ -42,7 +42,7 @@ static void test_more_than_a_batch(void)
     }
     ends_receive(&e, &e.to, &a, 100);
     for (uint32_t i = 0; i < 100; i++)
-        CHECK_U64(a.packet[i].first, i);
+        CHECK_U64(a.packet[i].number, i);
     ends_close(&e);
 }
 
@@ -68,22 +68,19 @@ static void test_a_wildcard_socket_knows_both_ends(void)
     CHECK(addr_parse("127.0.0.2:0", &second) == 0);
     second.in.sin_port = e.to.local.in.sin_port;
     CHECK(addr_parse("127.0.0.3:1", &e.from.local) == 0); /* the source is the train's, not the socket's */
-    struct udp_train t = {
-        .data = (const uint8_t *)"ping", .len = 4, .segment = 4, .path = {.local = e.from.local, .remote = second}};
+    struct net_path there = {.local = e.from.local, .remote = second};
+    struct udp_train t = ends_packet(&there, "ping");
     CHECK(udp_send(&e.from, &t, &sent) == UDP_OK);
     ends_receive(&e, &e.to, &a, 1);
     CHECK(addr_equal(&a.packet[0].path.local, &second));
     CHECK(strncmp(addr_format(&a.packet[0].path.remote, text), "127.0.0.3:", 10) == 0);
 
-    struct udp_train back = {.data = (const uint8_t *)"pong", .len = 4, .segment = 4, .path = a.packet[0].path};
+    struct udp_train back = ends_packet(&a.packet[0].path, "pong");
     CHECK(udp_send(&e.to, &back, &sent) == UDP_OK);
     ends_receive(&e, &e.from, &a, 1);
     CHECK(addr_equal(&a.packet[0].path.remote, &second));
     ends_close(&e);
 }
-
-/* --- memory ---------------------------------------------------------------------------------------------------------
- */
 
 static void test_few_buffers_will_do(void)
 {
@@ -113,8 +110,10 @@ static void test_few_buffers_will_do(void)
     udp_close(&e.to);
     while (held > 0)
         hp_byte_pool_put(small, hoard[--held]);
-    CHECK_U64(hp_pool_e.manager_live(e.manager), 0);
+    CHECK_U64(hp_pool_manager_live(e.manager), 0);
     hp_byte_pool_free(small);
     ends_close(&e);
 }
 
+TEST_MAIN(TEST(test_trains_arrive_whole), TEST(test_more_than_a_batch), TEST(test_an_empty_datagram_arrives),
+          TEST(test_a_wildcard_socket_knows_both_ends), TEST(test_few_buffers_will_do))

@@ -51,15 +51,22 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
 /* --- failures -------------------------------------------------------------------------------------------------------
  */
 
+static void open_failing(struct ends *e, unsigned pass, unsigned fail, int error)
+{
+    ends_open(e, "127.0.0.1:0");
+    memset(&plan, 0, sizeof plan);
+    plan.pass = pass;
+    plan.fail = fail;
+    plan.error = error;
+}
+
 static void test_refused_trains_are_sent_singly_ever_after(void)
 {
     static const int errors[] = {EIO, EINVAL};
     for (int i = 0; i < 2; i++) {
         struct ends e;
-        ends_open(&e, "127.0.0.1:0");
-        plan.fail = 1;
+        open_failing(&e, 0, 1, errors[i]);
         plan.trains_only = true;
-        plan.error = errors[i];
         CHECK(e.from.gso);
         ends_pass(&e, 9 * 1200 + 100, 1200, 1);
         CHECK(!e.from.gso);
@@ -81,17 +88,14 @@ static void test_refused_packets_are_lost(void)
         static uint8_t data[5 * 1000];
         static struct arrived a;
         size_t sent;
-        ends_open(&e, "127.0.0.1:0");
+        open_failing(&e, 2, 1, errors[i]);
         e.from.gso = false;
-        plan.pass = 2;
-        plan.fail = 1;
-        plan.error = errors[i];
         struct udp_train t = ends_train(&e, data, sizeof data, 1000, 0);
         CHECK(udp_send(&e.from, &t, &sent) == UDP_OK);
         CHECK_U64(sent, sizeof data);
         ends_receive(&e, &e.to, &a, 4);
-        CHECK_U64(a.packet[1].first, 1);
-        CHECK_U64(a.packet[2].first, 3);
+        CHECK_U64(a.packet[1].number, 1);
+        CHECK_U64(a.packet[2].number, 3);
         ends_close(&e);
     }
 }
@@ -101,9 +105,7 @@ static void test_a_train_too_big_is_lost_and_trains_go_on(void)
     struct ends e;
     static uint8_t data[5 * 1000];
     size_t sent;
-    ends_open(&e, "127.0.0.1:0");
-    plan.fail = 1;
-    plan.error = EMSGSIZE;
+    open_failing(&e, 0, 1, EMSGSIZE);
     struct udp_train t = ends_train(&e, data, sizeof data, 1000, 0);
     CHECK(udp_send(&e.from, &t, &sent) == UDP_OK);
     CHECK_U64(sent, sizeof data);
@@ -119,11 +121,8 @@ static void block_after(bool gso, unsigned pass, int error, size_t gone)
     static uint8_t data[5 * 1000 + 10];
     static struct arrived a;
     size_t sent, more;
-    ends_open(&e, "127.0.0.1:0");
+    open_failing(&e, pass, 1, error);
     e.from.gso = gso;
-    plan.pass = pass;
-    plan.fail = 1;
-    plan.error = error;
     struct udp_train t = ends_train(&e, data, sizeof data, 1000, 3);
     CHECK(udp_send(&e.from, &t, &sent) == UDP_BLOCKED);
     CHECK_U64(sent, gone);
@@ -150,9 +149,7 @@ static void test_a_full_socket_keeps_the_rest(void)
 static void test_a_signal_is_no_error(void)
 {
     struct ends e;
-    ends_open(&e, "127.0.0.1:0");
-    plan.fail = 3;
-    plan.error = EINTR;
+    open_failing(&e, 0, 3, EINTR);
     ends_pass(&e, 5 * 1000, 1000, 0);
     CHECK(e.from.gso);
     ends_close(&e);
@@ -163,9 +160,9 @@ static void test_a_closed_socket_is_fatal(void)
     struct ends e;
     struct udp_datagram d[UDP_BATCH];
     size_t sent;
-    ends_open(&e, "127.0.0.1:0");
-    struct udp_train t = {
-        .data = (const uint8_t *)"x", .len = 1, .segment = 1, .path = {.local = e.from.local, .remote = e.to.local}};
+    open_failing(&e, 0, 0, 0);
+    struct net_path there = {.local = e.from.local, .remote = e.to.local};
+    struct udp_train t = ends_packet(&there, "x");
     udp_close(&e.from);
     CHECK(udp_send(&e.from, &t, &sent) == UDP_FATAL);
     CHECK_U64(sent, 0);
@@ -181,11 +178,11 @@ static void test_nobody_at_the_other_end(void)
     struct ends e;
     struct udp_datagram d[UDP_BATCH];
     size_t sent;
-    ends_open(&e, "127.0.0.1:0");
+    open_failing(&e, 0, 0, 0);
     struct addr gone = e.to.local;
     udp_close(&e.to);
-    struct udp_train t = {
-        .data = (const uint8_t *)"x", .len = 1, .segment = 1, .path = {.local = e.from.local, .remote = gone}};
+    struct net_path there = {.local = e.from.local, .remote = gone};
+    struct udp_train t = ends_packet(&there, "x");
     for (int i = 0; i < 3; i++) {
         CHECK(udp_send(&e.from, &t, &sent) == UDP_OK);
         CHECK_U64(sent, 1);
@@ -198,7 +195,7 @@ static void test_an_address_in_use_is_an_error(void)
 {
     struct ends e;
     struct udp_socket s;
-    ends_open(&e, "127.0.0.1:0");
+    open_failing(&e, 0, 0, 0);
     errno = 0;
     CHECK(udp_open(&s, &e.to.local, &(struct udp_options){0}) == -1);
     CHECK_U64(errno, EADDRINUSE);
@@ -206,3 +203,7 @@ static void test_an_address_in_use_is_an_error(void)
     ends_close(&e);
 }
 
+TEST_MAIN(TEST(test_refused_trains_are_sent_singly_ever_after), TEST(test_refused_packets_are_lost),
+          TEST(test_a_train_too_big_is_lost_and_trains_go_on), TEST(test_a_full_socket_keeps_the_rest),
+          TEST(test_a_signal_is_no_error), TEST(test_a_closed_socket_is_fatal), TEST(test_nobody_at_the_other_end),
+          TEST(test_an_address_in_use_is_an_error))

@@ -25,14 +25,17 @@
 #define UNDER_ASAN 0
 #endif
 
-#if UNDER_ASAN
-/* The sanitizer's malloc is to refuse as malloc does. */
+/* A sanitizer's malloc is to refuse as malloc does. The sanitizers' runtimes call these. */
 const char *__asan_default_options(void);
+const char *__tsan_default_options(void);
 const char *__asan_default_options(void)
 {
     return "allocator_may_return_null=1";
 }
-#endif
+const char *__tsan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
 
 #define KIB ((size_t)1024)
 

@@ -273,6 +273,9 @@ static void test_resize_within_the_block_stays(void)
     memset(block, 1, usable); /* the sanitizers must know that all of it may be used now */
     CHECK(hp_byte_pool_resize(pool, block, usable / 2) == block);
     CHECK_U64(counters_of(pool).gets, 1);
+    block = hp_byte_pool_resize(pool, block, usable / 10); /* now it would waste too much */
+    CHECK(block != NULL);
+    CHECK(hp_byte_pool_usable(block) < usable / 2);
     hp_byte_pool_put(pool, block);
     close_pool();
 }
@@ -289,6 +292,31 @@ static void test_refused_resize_leaves_the_block(void)
     CHECK_U64(counters_of(pool).live, 1);
     CHECK(pattern_holds(block, 1000, 4711));
     hp_byte_pool_put(pool, block);
+    close_pool();
+}
+
+/* Without a trim. The pass-through build's account is in units that only a trim gives back. */
+static void test_empty_runs_are_given_back(void)
+{
+    enum { COUNT = 100 };
+    void *block[COUNT];
+    if (!pooled())
+        return;
+    open_pool(1, HP_CLASS_BYTES_MAX, 0);
+    void *stays = hp_byte_pool_get(pool, 100); /* keeps a span */
+    CHECK(stays != NULL);
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < COUNT; i++)
+            CHECK((block[i] = hp_byte_pool_get(pool, 64 * KIB)) != NULL);
+        for (int i = 0; i < COUNT; i++)
+            hp_byte_pool_put(pool, block[i]);
+        CHECK(counters_of(pool).held_bytes <= (8 + 1 + 1) * 64 * KIB); /* front, last run, and what stays */
+    }
+    unsigned spans = 0;
+    for (const struct hp_span *span = pool->spans; span != NULL; span = span->next)
+        spans++;
+    CHECK(spans <= COUNT / (HP_SPAN_SLICES - 1) + 1); /* so slices have been used again */
+    hp_byte_pool_put(pool, stays);
     close_pool();
 }
 
@@ -324,6 +352,6 @@ static void test_trim_gives_back_and_the_pool_works_on(void)
 TEST_MAIN(TEST(test_sizes_around_every_class), TEST(test_every_class_over_several_runs),
           TEST(test_get_of_nothing_with_a_full_front), TEST(test_small_requests_get_the_smallest_class),
           TEST(test_put_of_null), TEST(test_bin_of_one_size), TEST(test_huge_blocks), TEST(test_impossible_sizes),
-          TEST(test_limit_refuses_and_recovers), TEST(test_limit_is_for_all_classes),
-          TEST(test_resize_keeps_contents), TEST(test_resize_within_the_block_stays),
-          TEST(test_refused_resize_leaves_the_block), TEST(test_trim_gives_back_and_the_pool_works_on))
+          TEST(test_limit_refuses_and_recovers), TEST(test_limit_is_for_all_classes), TEST(test_resize_keeps_contents),
+          TEST(test_resize_within_the_block_stays), TEST(test_refused_resize_leaves_the_block),
+          TEST(test_empty_runs_are_given_back), TEST(test_trim_gives_back_and_the_pool_works_on))

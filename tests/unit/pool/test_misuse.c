@@ -39,7 +39,8 @@ static void *get(struct hp_byte_pool *from, size_t bytes)
     return block;
 }
 
-/* --- puts ----------------------------------------------------------------------------------------------------------- */
+/* --- puts ----------------------------------------------------------------------------------------------------------
+ */
 
 static void put_twice(void *ctx)
 {
@@ -148,7 +149,8 @@ static void test_block_of_another_pool(void)
     close_pools();
 }
 
-/* --- threads -------------------------------------------------------------------------------------------------------- */
+/* --- threads -------------------------------------------------------------------------------------------------------
+ */
 
 static void in_thread(void *(*run)(void *), void *ctx)
 {
@@ -226,7 +228,8 @@ static void test_objects(void)
     close_pools();
 }
 
-/* --- heaps and buffers ---------------------------------------------------------------------------------------------- */
+/* --- heaps and buffers ---------------------------------------------------------------------------------------------
+ */
 
 static struct hp_heap heap;
 
@@ -282,7 +285,8 @@ static void test_buffer(void)
     close_pools();
 }
 
-/* --- what the code that sets up gets wrong: both builds ------------------------------------------------------------- */
+/* --- what the code that sets up gets wrong: both builds ------------------------------------------------------------
+ */
 
 static void free_manager_before_pool(void *ctx)
 {

@@ -40,7 +40,8 @@ static void world_open(struct world *w, uint64_t manager_limit, uint64_t pool_li
     hp_arena_init(&w->arena, w->bytes, 1024, 1u << 20);
 }
 
-/* --- the steps: each true when it got all it wanted ------------------------------------------------------------------ */
+/* --- the steps: each true when it got all it wanted -----------------------------------------------------------------
+ */
 
 static bool step_get(struct world *w, unsigned i)
 {
@@ -76,16 +77,23 @@ static bool step_object(struct world *w, unsigned i)
     return w->object[i] != NULL;
 }
 
+static void check_heap_blocks(const struct world *w)
+{
+    for (unsigned i = 0; i < BLOCKS; i++)
+        CHECK(w->heap_block[i] == NULL || pattern_holds(w->heap_block[i], i * 500, i));
+}
+
+/* A refusal ends the heap, as it ends a connection; the next step begins another. */
 static bool step_heap(struct world *w, unsigned i)
 {
     void *block = hp_heap_alloc(&w->heap, i * 100);
-    if (block == NULL) {
-        CHECK(hp_heap_failed(&w->heap));
-        return false;
-    }
-    w->heap_block[i] = hp_heap_resize(&w->heap, block, i * 500);
+    if (block != NULL)
+        w->heap_block[i] = hp_heap_resize(&w->heap, block, i * 500);
     if (w->heap_block[i] == NULL) {
-        hp_heap_free(&w->heap, block);
+        CHECK(hp_heap_failed(&w->heap));
+        check_heap_blocks(w);
+        hp_heap_drop(&w->heap);
+        memset(w->heap_block, 0, sizeof w->heap_block);
         return false;
     }
     pattern_write(w->heap_block[i], i * 500, i);
@@ -122,9 +130,9 @@ static void world_close(struct world *w)
     for (unsigned i = 0; i < BLOCKS; i++) {
         CHECK(w->block[i] == NULL || pattern_holds(w->block[i], w->len[i], i));
         CHECK(w->object[i] == NULL || pattern_holds(w->object[i], 3000, i));
-        CHECK(w->heap_block[i] == NULL || pattern_holds(w->heap_block[i], i * 500, i));
         CHECK(w->arena_block[i] == NULL || pattern_holds(w->arena_block[i], i * 200, i));
     }
+    check_heap_blocks(w);
     for (unsigned i = 0; i < BLOCKS; i++) {
         hp_byte_pool_put(w->bytes, w->block[i]);
         if (w->object[i] != NULL)
@@ -145,8 +153,7 @@ static void world_close(struct world *w)
 
 static uint64_t refusals(const struct world *w)
 {
-    return counters_of(w->bytes).refused + counters_of(w->heap_blocks).refused +
-           counters_of(w->objects.blocks).refused;
+    return counters_of(w->bytes).refused + counters_of(w->heap_blocks).refused + counters_of(w->objects.blocks).refused;
 }
 
 static void lift_limits(struct world *w)
@@ -159,7 +166,7 @@ static void lift_limits(struct world *w)
 /* Returns how many steps failed. */
 static unsigned play(struct world *w, bool once)
 {
-    static bool (*const step[])(struct world *, unsigned) = {step_get,  step_object, step_heap,
+    static bool (*const step[])(struct world *, unsigned) = {step_get,   step_object, step_heap,
                                                              step_arena, step_resize, step_document};
     unsigned failed = 0;
     for (unsigned s = 0; s < sizeof step / sizeof step[0]; s++) {

@@ -3,7 +3,10 @@
 
 #include "pool/src/internal.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 static void test_map_is_aligned_and_zeroed(void)
 {
@@ -17,6 +20,29 @@ static void test_map_is_aligned_and_zeroed(void)
             hp_system_unmap(p, bytes);
         }
     }
+}
+
+/* Bytes of address space that the process has. */
+static size_t address_space(void)
+{
+    char text[64] = "";
+    int fd = open("/proc/self/statm", O_RDONLY); /* not stdio, which might map memory itself */
+    CHECK(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
+    close(fd);
+    return strtoull(text, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What was mapped only to find an aligned place is given back at once. */
+static void test_map_leaves_nothing_beside(void)
+{
+    void *p[64];
+    size_t before = address_space();
+    for (int i = 0; i < 64; i++)
+        CHECK((p[i] = hp_system_map(4096, HP_SPAN_BYTES)) != NULL);
+    CHECK(address_space() - before < HP_SPAN_BYTES);
+    for (int i = 0; i < 64; i++)
+        hp_system_unmap(p[i], 4096);
+    CHECK(address_space() <= before + HP_SPAN_BYTES / 2);
 }
 
 static void test_map_refuses_the_impossible(void)
@@ -43,5 +69,5 @@ static void test_names(void)
     CHECK(sscanf(hp_version(), "%u.%u.%u%c", &part[0], &part[1], &part[2], &rest) == 3);
 }
 
-TEST_MAIN(TEST(test_map_is_aligned_and_zeroed), TEST(test_map_refuses_the_impossible), TEST(test_die_says_one_line),
-          TEST(test_names))
+TEST_MAIN(TEST(test_map_is_aligned_and_zeroed), TEST(test_map_leaves_nothing_beside),
+          TEST(test_map_refuses_the_impossible), TEST(test_die_says_one_line), TEST(test_names))

@@ -61,5 +61,4 @@ static void test_unknown_addresses(void)
 }
 
 TEST_MAIN(TEST(test_class_is_the_smallest_that_fits), TEST(test_classes_rise_and_end_at_the_maximum),
-          TEST(test_powers_of_two_are_classes), TEST(test_runs_are_short_and_well_filled),
-          TEST(test_unknown_addresses))
+          TEST(test_powers_of_two_are_classes), TEST(test_runs_are_short_and_well_filled), TEST(test_unknown_addresses))
