@@ -45,3 +45,17 @@ else()
     add_library(deps::${name} ALIAS PkgConfig::${name})
   endforeach()
 endif()
+
+# deps::hdr: HdrHistogram, for the load generator alone; from the system, else from .deps/hdr. No package of Debian before
+# forky has it. Where there is none, the load generator is left out.
+find_path(HDR_INCLUDE hdr/hdr_histogram.h PATHS ${CMAKE_SOURCE_DIR}/.deps/hdr/usr/include)
+file(GLOB hdr_libdir ${CMAKE_SOURCE_DIR}/.deps/hdr/usr/lib/*-linux-gnu*)
+find_library(HDR_LIBRARY NAMES hdr_histogram_static hdr_histogram PATHS ${hdr_libdir})
+if(HDR_INCLUDE AND HDR_LIBRARY)
+  add_library(deps_hdr INTERFACE)
+  add_library(deps::hdr ALIAS deps_hdr)
+  target_include_directories(deps_hdr SYSTEM INTERFACE ${HDR_INCLUDE})
+  target_link_libraries(deps_hdr INTERFACE ${HDR_LIBRARY} m)
+else()
+  message(STATUS "HdrHistogram is not there: h3load is left out")
+endif()

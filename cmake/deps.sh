@@ -16,7 +16,6 @@
 set -eu
 
 cd "$(dirname "$0")/.."
-top=$PWD
 
 say() { printf 'deps: %s\n' "$*"; }
 die() { printf 'deps: error: %s\n' "$*" >&2; exit 1; }
@@ -60,12 +59,21 @@ system_has_all() {
         "${CC:-cc}" -x c - -lev -o /dev/null 2>/dev/null
 }
 
+# HdrHistogram, for the load generator: Debian has it from forky on.
+fetch_hdr() {
+    [ -e .deps/hdr/.complete ] || pkg-config --exists hdr_histogram && return 0
+    command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 0 # then the build leaves h3load out
+    sh cmake/fetch-debs.sh forky .deps/hdr libhdr-histogram-dev
+    touch .deps/hdr/.complete
+}
+
 mode=${H3POOL_DEPS:-auto}
 case $mode in
 auto)
     if system_has_all; then
         say "using the system's OpenSSL $(pkg-config --modversion openssl), ngtcp2" \
             "$(pkg-config --modversion libngtcp2), nghttp3 $(pkg-config --modversion libnghttp3)"
+        fetch_hdr
         rm -f .deps/current
         exit 0
     fi
@@ -93,5 +101,5 @@ if [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$packages" ]; then
     printf '%s' "$packages" >"$stamp"
 fi
 ln -sfn "$suite" .deps/current
+fetch_hdr
 say "using the private prefix $prefix"
-: "$top"

@@ -34,8 +34,8 @@ for s in $base $([ "$base" = "$suite" ] || echo "$suite"); do
 done >"$work/sources.list"
 
 # A backports suite is marked NotAutomatic; here it is wanted.
-[ "$base" = "$suite" ] || printf 'Package: *\nPin: release a=stable-backports\nPin-Priority: 990\n\nPackage: *\nPin: release n=%s\nPin-Priority: 990\n' \
-    "$suite" >"$work/preferences"
+[ "$base" = "$suite" ] || printf 'Package: *\nPin: release %s\nPin-Priority: 990\n\n' \
+    a=stable-backports "n=$suite" >"$work/preferences"
 touch "$work/preferences" "$work/status"
 
 private_apt() {

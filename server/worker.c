@@ -9,6 +9,7 @@
 #include "mem_bridge.h"
 #include "net/clock.h"
 #include "net/log.h"
+#include "net/udp_out.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -16,7 +17,6 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 /* Batches that a socket may deliver before others get their turn. */
@@ -25,6 +25,7 @@
 struct listener {
     struct ev_io readable, writable;
     struct udp_socket socket;
+    struct udp_out out;
 };
 
 struct worker {
@@ -39,15 +40,12 @@ struct worker {
     int timer_fd;
     uint64_t timer_at_ns;
     struct listener listener[LISTEN_MAX];
+    struct udp_buffers buffers;
     struct endpoint_pools pools;
     struct endpoint *endpoint;
     struct bridge_thread bridge; /* handed over at the end */
     bool draining, stopping;
-
-    /* the send that blocked */
-    struct listener *blocked;
-    struct hp_buffer *held;
-    struct udp_train held_train;
+    bool blocked; /* a socket is full: nothing is written */
 
     _Atomic bool want_drain, want_stop, ended;
     _Atomic(struct tls_ctx *) want_tls;
@@ -69,30 +67,15 @@ static struct listener *listener_of(struct worker *w, const struct addr *local)
     return NULL;
 }
 
-/* Keeps the rest of a train until the socket is writable. Without memory it is lost, as the network may lose it. */
-static void hold(struct worker *w, struct listener *l, const struct udp_train *t, size_t sent)
-{
-    METRIC_ADD(w->config.endpoint.metrics, sends_blocked, 1);
-    w->held = hp_buffer_new(w->pools.data, t->len - sent);
-    if (w->held == NULL)
-        return;
-    w->held->len = t->len - sent;
-    memcpy(w->held->data, t->data + sent, w->held->len);
-    w->held_train = *t;
-    w->held_train.data = w->held->data;
-    w->held_train.len = w->held->len;
-    w->blocked = l;
-    ev_io_start(w->loop, &l->writable);
-}
-
 static int sink_send(void *ctx, const struct udp_train *t)
 {
     struct worker *w = ctx;
     struct listener *l = listener_of(w, &t->path.local);
-    size_t sent;
-    if (l == NULL || udp_send(&l->socket, t, &sent) != UDP_BLOCKED)
+    if (l == NULL || udp_out_send(&l->out, t) != UDP_BLOCKED)
         return 0;
-    hold(w, l, t, sent);
+    METRIC_ADD(w->config.endpoint.metrics, sends_blocked, 1);
+    w->blocked = true;
+    ev_io_start(w->loop, &l->writable);
     return 1;
 }
 
@@ -100,16 +83,11 @@ static void on_writable(struct ev_loop *loop, struct ev_io *io, int events)
 {
     (void)events;
     struct worker *w = ev_userdata(loop);
-    size_t sent;
-    if (udp_send(&w->blocked->socket, &w->held_train, &sent) == UDP_BLOCKED) {
-        w->held_train.data += sent;
-        w->held_train.len -= sent;
+    struct listener *l = (struct listener *)((char *)io - offsetof(struct listener, writable));
+    if (udp_out_resume(&l->out) == UDP_BLOCKED)
         return;
-    }
     ev_io_stop(loop, io);
-    hp_buffer_unref(w->held);
-    w->held = NULL;
-    w->blocked = NULL;
+    w->blocked = false;
 }
 
 /* --- receiving ------------------------------------------------------------------------------------------------------
@@ -130,12 +108,11 @@ static void on_readable(struct ev_loop *loop, struct ev_io *io, int events)
     (void)events;
     struct worker *w = ev_userdata(loop);
     struct listener *l = (struct listener *)((char *)io - offsetof(struct listener, readable));
-    struct udp_datagram batch[UDP_BATCH];
     uint64_t now_ns = clock_monotonic_ns();
     for (unsigned i = 0; i < BATCHES_PER_TURN; i++) {
-        int n = udp_recv(&l->socket, w->pools.data, batch);
+        int n = udp_recv(&l->socket, &w->buffers);
         for (int k = 0; k < n; k++)
-            feed_train(w, &batch[k], now_ns);
+            feed_train(w, &w->buffers.datagram[k], now_ns);
         if (n < 0) {
             log_error("socket: %s", udp_result_str(UDP_FATAL));
             ev_io_stop(loop, io);
@@ -148,28 +125,13 @@ static void on_readable(struct ev_loop *loop, struct ev_io *io, int events)
 /* --- time -----------------------------------------------------------------------------------------------------------
  */
 
-static void set_timer(struct worker *w, uint64_t at_ns)
-{
-    if (at_ns == w->timer_at_ns)
-        return;
-    w->timer_at_ns = at_ns;
-    struct itimerspec spec = {0}; /* all zero: off */
-    if (at_ns != CLOCK_NEVER) {
-        at_ns = at_ns != 0 ? at_ns : 1;
-        spec.it_value = (struct timespec){.tv_sec = (time_t)(at_ns / NS_PER_S), .tv_nsec = (long)(at_ns % NS_PER_S)};
-    }
-    timerfd_settime(w->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
-}
-
 static void on_timer(struct ev_loop *loop, struct ev_io *io, int events)
 {
     (void)io, (void)events;
     struct worker *w = ev_userdata(loop);
-    uint64_t expirations;
-    if (read(w->timer_fd, &expirations, sizeof expirations) > 0) {
-        w->timer_at_ns = CLOCK_NEVER;
-        endpoint_expire(w->endpoint, clock_monotonic_ns());
-    }
+    clock_timer_read(w->timer_fd);
+    w->timer_at_ns = CLOCK_NEVER;
+    endpoint_expire(w->endpoint, clock_monotonic_ns());
 }
 
 static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int revents)
@@ -177,10 +139,12 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int rev
     (void)prepare, (void)revents;
     struct worker *w = ev_userdata(loop);
     struct sink sink = {.send = sink_send, .ctx = w};
-    bool done = w->blocked == NULL && endpoint_flush(w->endpoint, &sink, clock_monotonic_ns());
+    bool done = !w->blocked && endpoint_flush(w->endpoint, &sink, clock_monotonic_ns());
     if (w->stopping || (w->draining && done && endpoint_idle(w->endpoint)))
         ev_break(loop, EVBREAK_ALL);
-    set_timer(w, endpoint_deadline(w->endpoint));
+    uint64_t at_ns = endpoint_deadline(w->endpoint);
+    if (at_ns != w->timer_at_ns)
+        clock_timer_set(w->timer_fd, w->timer_at_ns = at_ns);
 }
 
 static void on_command(struct ev_loop *loop, struct ev_async *async, int events)
@@ -216,6 +180,7 @@ static void start_watchers(struct worker *w)
     ev_set_userdata(w->loop, w);
     for (unsigned i = 0; i < w->config.socket_count; i++) {
         struct listener *l = &w->listener[i];
+        l->out = (struct udp_out){.socket = &l->socket, .pool = w->pools.data};
         ev_io_init(&l->readable, on_readable, l->socket.fd, EV_READ);
         ev_io_init(&l->writable, on_writable, l->socket.fd, EV_WRITE);
         ev_io_start(w->loop, &l->readable);
@@ -232,8 +197,9 @@ static int set_up(struct worker *w)
 {
     if (bridge_thread_enter() != 0 || endpoint_pools_init(&w->pools, w->config.manager) != 0)
         return -1;
+    w->buffers.pool = w->pools.data;
     w->timer_at_ns = CLOCK_NEVER;
-    w->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    w->timer_fd = clock_timer_open();
     w->loop = ev_loop_new(EVFLAG_NOENV);
     struct endpoint_config config = w->config.endpoint;
     config.pools = &w->pools;
@@ -247,11 +213,13 @@ static int set_up(struct worker *w)
 static void tear_down(struct worker *w)
 {
     endpoint_free(w->endpoint);
-    hp_buffer_unref(w->held);
     if (w->timer_fd >= 0)
         close(w->timer_fd);
-    for (unsigned i = 0; i < w->config.socket_count; i++)
+    for (unsigned i = 0; i < w->config.socket_count; i++) {
+        udp_out_fini(&w->listener[i].out);
         udp_close(&w->listener[i].socket);
+    }
+    udp_buffers_fini(&w->buffers);
     tls_ctx_unref(atomic_exchange(&w->want_tls, NULL));
     w->bridge = bridge_thread_leave();
 }

@@ -6,7 +6,7 @@
 # is shown as SKIP with its reason.
 set -u
 
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 mode=${1:?test or check}
 log=build/log
 jobs=$(nproc)
@@ -22,8 +22,10 @@ need() { # COMMAND=PACKAGE...
     [ -n "$missing" ] || return 0
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         # shellcheck disable=SC2086 # a list
-        { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing; } \
-            >"$log/apt.log" 2>&1 && return 0
+        {
+            apt-get -qq update &&
+                DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing
+        } >"$log/apt.log" 2>&1 && return 0
     fi
     echo "missing:$missing; run: sudo apt-get install --no-install-recommends$missing"
     return 77

@@ -5,7 +5,9 @@
 #include "net/clock.h"
 
 #include <string.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 static uint64_t read_clock(clockid_t id)
 {
@@ -22,6 +24,28 @@ uint64_t clock_monotonic_ns(void)
 uint64_t clock_wall_ns(void)
 {
     return read_clock(CLOCK_REALTIME);
+}
+
+int clock_timer_open(void)
+{
+    return timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+}
+
+void clock_timer_set(int fd, uint64_t at_ns)
+{
+    struct itimerspec spec = {0}; /* all zero: off */
+    if (at_ns != CLOCK_NEVER) {
+        at_ns = at_ns != 0 ? at_ns : 1;
+        spec.it_value = (struct timespec){.tv_sec = (time_t)(at_ns / NS_PER_S), .tv_nsec = (long)(at_ns % NS_PER_S)};
+    }
+    timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+void clock_timer_read(int fd)
+{
+    uint64_t expirations;
+    ssize_t ignored = read(fd, &expirations, sizeof expirations);
+    (void)ignored; /* a timer that was set anew meanwhile has nothing to read */
 }
 
 static void put_digits(char *at, int value, int digits)

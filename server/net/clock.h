@@ -18,6 +18,14 @@ uint64_t clock_monotonic_ns(void);
 /* Time since 1970-01-01 UTC: for what people read. */
 uint64_t clock_wall_ns(void);
 
+/* A timer on the monotonic clock that makes a descriptor readable, finer than an event loop's own (which round up to a
+ * millisecond). Returns the descriptor, or -1 with errno; closed with close(2). */
+int clock_timer_open(void);
+/* Sets the time, which may have passed; CLOCK_NEVER: off. One system call. */
+void clock_timer_set(int fd, uint64_t at_ns);
+/* Makes it unreadable again. */
+void clock_timer_read(int fd);
+
 /* Bytes of an IMF-fixdate with its 0, RFC 9110 section 5.6.7. */
 #define CLOCK_HTTP_DATE_CAP 30
 /* Writes |wall_ns| as "Sun, 06 Nov 1994 08:49:37 GMT". */

@@ -84,20 +84,33 @@ static int open_bound(const struct addr *local, bool reuse_port)
     return fd;
 }
 
+static void read_local(struct udp_socket *s)
+{
+    socklen_t len = sizeof s->local.in6;
+    getsockname(s->fd, &s->local.sa, &len);
+}
+
 int udp_open(struct udp_socket *s, const struct addr *local, const struct udp_options *options)
 {
     *s = (struct udp_socket){.fd = open_bound(local, options->reuse_port), .local = *local, .gso = true};
     if (s->fd < 0)
         return -1;
-    socklen_t len = sizeof s->local.in6;
-    getsockname(s->fd, &s->local.sa, &len);
+    read_local(s);
     set_ip_options(s->fd, local->sa.sa_family);
     set_buffer(s->fd, SO_RCVBUFFORCE, SO_RCVBUF, options->receive_buffer_bytes);
     set_buffer(s->fd, SO_SNDBUFFORCE, SO_SNDBUF, options->send_buffer_bytes);
     int got = 0;
-    len = sizeof got;
+    socklen_t len = sizeof got;
     getsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &got, &len);
     s->receive_buffer_bytes = (uint64_t)got;
+    return 0;
+}
+
+int udp_connect(struct udp_socket *s, const struct addr *peer)
+{
+    if (connect(s->fd, &peer->sa, peer->len) != 0)
+        return -1;
+    read_local(s);
     return 0;
 }
 
@@ -106,9 +119,6 @@ void udp_close(struct udp_socket *s)
     if (s->fd >= 0)
         close(s->fd);
     s->fd = -1;
-    for (unsigned i = 0; i < UDP_BATCH && s->pool != NULL; i++)
-        hp_byte_pool_put(s->pool, s->buffer[i]);
-    s->pool = NULL;
 }
 
 int udp_steer(struct udp_socket *s, uint32_t key, uint32_t count)
@@ -156,28 +166,34 @@ static void read_control(const struct udp_socket *s, struct msghdr *msg, struct 
     }
 }
 
-static bool have_buffers(struct udp_socket *s, struct hp_byte_pool *pool)
+static bool have_buffers(struct udp_buffers *b)
 {
-    s->pool = pool;
     for (unsigned i = 0; i < UDP_BATCH; i++)
-        if (s->buffer[i] == NULL && (s->buffer[i] = hp_byte_pool_get(pool, UDP_BUFFER_BYTES)) == NULL)
+        if (b->buffer[i] == NULL && (b->buffer[i] = hp_byte_pool_get(b->pool, UDP_BUFFER_BYTES)) == NULL)
             return i != 0; /* fewer than wanted will do */
     return true;
 }
 
-int udp_recv(struct udp_socket *s, struct hp_byte_pool *pool, struct udp_datagram out[UDP_BATCH])
+void udp_buffers_fini(struct udp_buffers *b)
 {
-    if (s->buffer[UDP_BATCH - 1] == NULL && !have_buffers(s, pool))
+    for (unsigned i = 0; i < UDP_BATCH && b->pool != NULL; i++)
+        hp_byte_pool_put(b->pool, b->buffer[i]);
+    *b = (struct udp_buffers){.pool = b->pool};
+}
+
+int udp_recv(struct udp_socket *s, struct udp_buffers *b)
+{
+    if (b->buffer[UDP_BATCH - 1] == NULL && !have_buffers(b))
         return 0;
     struct mmsghdr msgs[UDP_BATCH];
     struct iovec iov[UDP_BATCH];
     union control control[UDP_BATCH];
     unsigned count = 0;
-    for (; count < UDP_BATCH && s->buffer[count] != NULL; count++) {
-        iov[count] = (struct iovec){.iov_base = s->buffer[count], .iov_len = UDP_BUFFER_BYTES};
+    for (; count < UDP_BATCH && b->buffer[count] != NULL; count++) {
+        iov[count] = (struct iovec){.iov_base = b->buffer[count], .iov_len = UDP_BUFFER_BYTES};
         msgs[count].msg_hdr = (struct msghdr){
-            .msg_name = &out[count].path.remote.sa,
-            .msg_namelen = sizeof out[count].path.remote.in6,
+            .msg_name = &b->datagram[count].path.remote.sa,
+            .msg_namelen = sizeof b->datagram[count].path.remote.in6,
             .msg_iov = &iov[count],
             .msg_iovlen = 1,
             .msg_control = &control[count],
@@ -191,8 +207,8 @@ int udp_recv(struct udp_socket *s, struct hp_byte_pool *pool, struct udp_datagra
     if (n < 0)
         return errno == EBADF || errno == ENOTSOCK ? UDP_FATAL : 0;
     for (int i = 0; i < n; i++) {
-        struct udp_datagram *d = &out[i];
-        d->data = s->buffer[i];
+        struct udp_datagram *d = &b->datagram[i];
+        d->data = b->buffer[i];
         d->len = d->segment = msgs[i].msg_len;
         d->ecn = 0;
         d->path.remote.len = msgs[i].msg_hdr.msg_namelen;

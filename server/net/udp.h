@@ -36,12 +36,17 @@ struct udp_train {
     uint8_t ecn;
 };
 
+/* Room for a batch, shared by the sockets of a thread. */
+struct udp_buffers {
+    struct hp_byte_pool *pool;
+    uint8_t *buffer[UDP_BATCH]; /* taken from |pool| at the first receive */
+    struct udp_datagram datagram[UDP_BATCH];
+};
+
 struct udp_socket {
     int fd;
     struct addr local; /* as bound: the port is known, the address may be a wildcard */
     bool gso;
-    struct hp_byte_pool *pool;
-    uint8_t *buffer[UDP_BATCH];    /* taken from |pool| at the first receive */
     uint64_t receive_buffer_bytes; /* as the kernel counts */
 };
 
@@ -61,17 +66,21 @@ const char *udp_result_str(enum udp_result result);
 /* Opens a non-blocking socket bound to |local|. Returns 0, or -1 with errno. */
 int udp_open(struct udp_socket *socket, const struct addr *local, const struct udp_options *options)
     __attribute__((warn_unused_result));
-/* Closes it and gives its buffers back. */
 void udp_close(struct udp_socket *socket);
+/* Ties it to one peer: only what that peer sends is received, and |local| becomes the address that the kernel chose.
+ * Returns 0, or -1 with errno. */
+int udp_connect(struct udp_socket *socket, const struct addr *peer) __attribute__((warn_unused_result));
 
 /* Makes the kernel choose the socket of this one's SO_REUSEPORT group (numbered in the order in which they were
  * bound) by a keyed hash of the destination connection ID: cid_worker() in program form. Returns 0, or -1 with errno.
  */
 int udp_steer(struct udp_socket *socket, uint32_t key, uint32_t count) __attribute__((warn_unused_result));
 
-/* Receives up to UDP_BATCH payloads into |out|, in buffers of the socket from |pool|. Returns their number, 0 when
- * nothing waits, or UDP_FATAL. Errors that a peer or a router can cause (ICMP) are skipped. */
-int udp_recv(struct udp_socket *socket, struct hp_byte_pool *pool, struct udp_datagram out[UDP_BATCH]);
+/* Receives up to UDP_BATCH payloads into |buffers->datagram|. Returns their number, 0 when nothing waits or there is no
+ * memory for them, or UDP_FATAL. Errors that a peer or a router can cause (ICMP) are skipped. */
+int udp_recv(struct udp_socket *socket, struct udp_buffers *buffers);
+/* Gives the buffers back; before that, a zeroed struct with a pool is ready for use. */
+void udp_buffers_fini(struct udp_buffers *buffers);
 
 /* Sends a train. On UDP_BLOCKED |*sent| bytes are gone (a multiple of the segment size) and the rest is the caller's
  * to send later. A packet that the kernel refuses for its own reasons (too big, unreachable, filtered) counts as sent:

@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,10 +87,11 @@ int test_in_child(void (*run)(void *ctx), void *ctx, char *output, size_t cap)
     size_t len = 0;
     ssize_t n;
     char rest[256];
-    while ((n = len + 1 < cap ? read(pipe_fd[0], output + len, cap - 1 - len)
-                              : read(pipe_fd[0], rest, sizeof rest)) > 0)
-        if (len + 1 < cap)
-            len += (size_t)n;
+    do {
+        bool room = len + 1 < cap;
+        n = read(pipe_fd[0], room ? output + len : rest, room ? cap - 1 - len : sizeof rest);
+        len += room && n > 0 ? (size_t)n : 0;
+    } while (n > 0);
     if (cap != 0)
         output[len] = '\0';
     close(pipe_fd[0]);

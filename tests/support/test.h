@@ -31,7 +31,10 @@ int test_in_child(void (*run)(void *ctx), void *ctx, char *output, size_t cap);
 /* |len| bytes of memory whose end is followed by an unreadable page; freed at exit. */
 void *test_guarded(size_t len);
 
-#define TEST(function) {#function, function}
+#define TEST(function)                                                                                                 \
+    {                                                                                                                  \
+        .name = #function, .run = function                                                                             \
+    }
 #define TEST_MAIN(...)                                                                                                 \
     int main(int argc, char **argv)                                                                                    \
     {                                                                                                                  \

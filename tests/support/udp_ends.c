@@ -33,6 +33,7 @@ void ends_open(struct ends *e, const char *address)
     CHECK(e->manager != NULL);
     e->pool = hp_byte_pool_new(e->manager, "data", 64, 64u << 10, 0);
     CHECK(e->pool != NULL);
+    e->buffers = (struct udp_buffers){.pool = e->pool};
     CHECK(ends_socket(&e->from, address, false) == 0);
     CHECK(ends_socket(&e->to, address, false) == 0);
 }
@@ -41,6 +42,7 @@ void ends_close(struct ends *e)
 {
     udp_close(&e->from);
     udp_close(&e->to);
+    udp_buffers_fini(&e->buffers);
     CHECK_U64(hp_pool_manager_live(e->manager), 0);
     hp_byte_pool_free(e->pool);
     hp_pool_manager_free(e->manager);
@@ -65,19 +67,18 @@ static void split(struct arrived *a, const struct udp_datagram *d)
 
 void ends_receive(struct ends *e, struct udp_socket *s, struct arrived *a, unsigned count)
 {
-    struct udp_datagram d[UDP_BATCH];
     a->count = 0;
     while (a->count < count) {
         struct pollfd ready = {.fd = s->fd, .events = POLLIN};
         if (poll(&ready, 1, 10000) != 1)
             test_fail(__FILE__, __LINE__, "only %u of %u packets arrived", a->count, count);
-        int n = udp_recv(s, e->pool, d);
+        int n = udp_recv(s, &e->buffers);
         CHECK(n >= 0 && n <= (int)UDP_BATCH);
         for (int i = 0; i < n; i++)
-            split(a, &d[i]);
+            split(a, &e->buffers.datagram[i]);
     }
     CHECK_U64(a->count, count);
-    CHECK(udp_recv(s, e->pool, d) == 0);
+    CHECK(udp_recv(s, &e->buffers) == 0);
 }
 
 struct udp_train ends_train(const struct ends *e, uint8_t *data, size_t len, size_t segment, uint8_t ecn)

@@ -15,6 +15,7 @@ struct ends {
     struct hp_pool_manager *manager;
     struct hp_byte_pool *pool;
     struct udp_socket from, to;
+    struct udp_buffers buffers;
 };
 
 /* Packets by themselves, whether they came singly or as trains. */

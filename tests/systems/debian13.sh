@@ -13,8 +13,8 @@ checkout=$(cd "$(dirname "$0")/../.." && pwd)
 root=$checkout/.deps/debian13
 stamp=$root.stamp
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-packages='gcc make cmake pkg-config openssl ca-certificates libc6-dev python3
-    libssl-dev libngtcp2-dev libngtcp2-crypto-ossl-dev libnghttp3-dev libev-dev'
+packages='gcc make cmake pkg-config openssl ca-certificates libc6-dev python3 libssl-dev libngtcp2-dev
+    libngtcp2-crypto-ossl-dev libnghttp3-dev libev-dev'
 
 say() { printf 'debian13: %s\n' "$*"; }
 skip() { say "not available: $*"; exit 77; }
@@ -41,7 +41,7 @@ if [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$recipe" ]; then
     mkdir -p "$checkout/.deps"
     rm -rf "$root" "$root.new" "$stamp"
     # shellcheck disable=SC2016 # the hook's $1 is the new root, for mmdebstrap to give
-    mmdebstrap --quiet --mode=root --variant=minbase --include="$(echo $packages | tr ' ' ,)" \
+    mmdebstrap --quiet --mode=root --variant=minbase --include="$packages" \
         --keyring=$keyring --skip=check/qemu --aptopt='Acquire::Languages "none"' --aptopt='Acquire::Retries "3"' \
         --setup-hook='printf "Package: libngtcp2* libnghttp3*\nPin: release n=trixie-backports\nPin-Priority: 990\n" \
             >"$1/etc/apt/preferences.d/backports"' \
@@ -59,9 +59,11 @@ fi
 copy=$(mktemp -d "$root/tmp/h3pool.XXXXXX")
 trap 'rm -rf "$copy"' EXIT
 trap 'exit 1' HUP INT TERM
-(cd "$checkout" && tar -c --exclude=./.git --exclude=./.deps --exclude=./build --exclude=./reports --exclude="*.pem" .) |
+(cd "$checkout" && tar -c --exclude=./.git --exclude=./.deps --exclude=./build --exclude=./reports \
+    --exclude='*.pem' .) |
     tar -x -C "$copy" --no-same-owner
 
+# shellcheck disable=SC2016 # for the shell inside
 inside='
     set -eu
     export H3POOL_DEPS=system
@@ -70,12 +72,12 @@ inside='
         "nghttp3 $(pkg-config --modversion libnghttp3)"
     make build JOBS="$JOBS" >build.log 2>&1 || { tail -n 50 build.log; exit 1; }
     for library in libssl libngtcp2 libngtcp2_crypto_ossl libnghttp3 libev; do
-        ldd build/h3pool | grep -q "$library\.so" || { echo "debian13: h3pool is not linked with the $library"; exit 1; }
+        ldd build/h3pool | grep -q "$library\.so" || { echo "debian13: no $library.so in h3pool"; exit 1; }
     done
     cmake --build build -j "$JOBS" >build.log 2>&1 || { tail -n 50 build.log; exit 1; }
+    sh certs/make-certs.sh >/dev/null
     ctest --test-dir build --output-on-failure --no-tests=error -j "$JOBS" >test.log 2>&1 || { cat test.log; exit 1; }
     grep "tests passed" test.log
-    sh certs/make-certs.sh
     mkfifo output
     for server in h3pool h3pool-unpooled; do
         timeout 60 build/$server --listen 127.0.0.1:0 --admin off >output 2>server.log &

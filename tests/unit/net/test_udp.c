@@ -86,28 +86,28 @@ static void test_few_buffers_will_do(void)
 {
     struct ends e;
     static uint8_t data[6 * 100];
-    struct udp_datagram d[UDP_BATCH];
     void *hoard[64];
     unsigned held = 0;
     size_t sent;
     ends_open(&e, "127.0.0.1:0");
     struct hp_byte_pool *small = hp_byte_pool_new(e.manager, "small", 64u << 10, 64u << 10, 3u << 20);
     CHECK(small != NULL);
+    struct udp_buffers few = {.pool = small};
     while ((hoard[held] = hp_byte_pool_get(small, UDP_BUFFER_BYTES)) != NULL)
         CHECK(++held < 64);
     CHECK(held > 2);
     e.from.gso = false;
     struct udp_train t = ends_train(&e, data, sizeof data, 100, 0);
     CHECK(udp_send(&e.from, &t, &sent) == UDP_OK);
-    CHECK(udp_recv(&e.to, small, d) == 0); /* no memory: later */
+    CHECK(udp_recv(&e.to, &few) == 0); /* no memory: later */
     hp_byte_pool_put(small, hoard[--held]);
     hp_byte_pool_put(small, hoard[--held]);
     for (int i = 0; i < 3; i++) {
-        CHECK(udp_recv(&e.to, small, d) == 2);
+        CHECK(udp_recv(&e.to, &few) == 2);
         for (int k = 0; k < 2; k++)
-            CHECK(d[k].len == 100 && memcmp(d[k].data, data + (i * 2 + k) * 100, 100) == 0);
+            CHECK(few.datagram[k].len == 100 && memcmp(few.datagram[k].data, data + (i * 2 + k) * 100, 100) == 0);
     }
-    udp_close(&e.to);
+    udp_buffers_fini(&few);
     while (held > 0)
         hp_byte_pool_put(small, hoard[--held]);
     CHECK_U64(hp_pool_manager_live(e.manager), 0);

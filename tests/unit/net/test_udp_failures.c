@@ -158,7 +158,6 @@ static void test_a_signal_is_no_error(void)
 static void test_a_closed_socket_is_fatal(void)
 {
     struct ends e;
-    struct udp_datagram d[UDP_BATCH];
     size_t sent;
     open_failing(&e, 0, 0, 0);
     struct net_path there = {.local = e.from.local, .remote = e.to.local};
@@ -166,7 +165,7 @@ static void test_a_closed_socket_is_fatal(void)
     udp_close(&e.from);
     CHECK(udp_send(&e.from, &t, &sent) == UDP_FATAL);
     CHECK_U64(sent, 0);
-    CHECK(udp_recv(&e.from, e.pool, d) == UDP_FATAL);
+    CHECK(udp_recv(&e.from, &e.buffers) == UDP_FATAL);
     CHECK_STR(udp_result_str(UDP_OK), "ok");
     CHECK_STR(udp_result_str(UDP_BLOCKED), "blocked");
     CHECK_STR(udp_result_str(UDP_FATAL), "fatal socket error");
@@ -176,7 +175,6 @@ static void test_a_closed_socket_is_fatal(void)
 static void test_nobody_at_the_other_end(void)
 {
     struct ends e;
-    struct udp_datagram d[UDP_BATCH];
     size_t sent;
     open_failing(&e, 0, 0, 0);
     struct addr gone = e.to.local;
@@ -186,7 +184,7 @@ static void test_nobody_at_the_other_end(void)
     for (int i = 0; i < 3; i++) {
         CHECK(udp_send(&e.from, &t, &sent) == UDP_OK);
         CHECK_U64(sent, 1);
-        CHECK(udp_recv(&e.from, e.pool, d) == 0);
+        CHECK(udp_recv(&e.from, &e.buffers) == 0);
     }
     ends_close(&e);
 }
