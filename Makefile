@@ -26,7 +26,7 @@ setup: $(STAMP)
 build: setup ## all set-up and both builds
 	@[ $(CACHE) -nt $(STAMP) ] || { cmake --preset release >$(BUILD)/configure.log && touch $(CACHE); } || \
 	    { cat $(BUILD)/configure.log; exit 1; }
-	@cmake --build $(BUILD) -j $(JOBS) --target h3pool h3pool-unpooled -- --quiet
+	@cmake --build $(BUILD) -j $(JOBS) --target programs -- --quiet
 
 certs/localhost.pem: certs/make-certs.sh | setup
 	@sh certs/make-certs.sh && touch $@
@@ -36,6 +36,8 @@ run: build certs/localhost.pem ## the server on https://localhost:4433 with a de
 	@echo "try:  curl --http3-only --cacert certs/ca.pem https://localhost:4433/health"
 	@echo "      curl --http3-only --cacert certs/ca.pem https://localhost:4433/data/1M -o /dev/null"
 	@echo "      (needs a curl with HTTP3 among the features of 'curl -V')"
+	@[ ! -x $(BUILD)/h3load ] || \
+	    echo "      $(BUILD)/h3load -n 100000 -c 10 -m 32 --cacert certs/ca.pem https://localhost:4433/health"
 	@exec $(BUILD)/h3pool
 
 test: build certs/localhost.pem ## every test that needs no special rights; ends with one line
