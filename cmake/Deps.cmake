@@ -46,8 +46,8 @@ else()
   endforeach()
 endif()
 
-# deps::hdr: HdrHistogram, for the load generator alone; from the system, else from .deps/hdr. No package of Debian before
-# forky has it. Where there is none, the load generator is left out.
+# deps::hdr: HdrHistogram, for the load generator alone; from the system, else from .deps/hdr (Debian has it from forky
+# on). Where there is none, the load generator is left out.
 find_path(HDR_INCLUDE hdr/hdr_histogram.h PATHS ${CMAKE_SOURCE_DIR}/.deps/hdr/usr/include)
 file(GLOB hdr_libdir ${CMAKE_SOURCE_DIR}/.deps/hdr/usr/lib/*-linux-gnu*)
 find_library(HDR_LIBRARY NAMES hdr_histogram_static hdr_histogram PATHS ${hdr_libdir})

@@ -34,7 +34,17 @@ fi
 mirror=$(sh "$checkout/cmake/apt-mirror.sh") || skip "no Debian mirror in the system's apt configuration"
 
 work=$(mktemp -d)
-trap 'rm -rf --one-file-system "$work"' EXIT
+# buildah's cache of image names has a fixed place.
+cache=/var/lib/containers
+[ ! -e $cache ] || cache=
+run=
+clean_up() {
+    # timeout leads a process group; with the group dies the first process of the PID namespace, and so all in it.
+    [ -z "$run" ] || { kill -s KILL -- "-$run" && wait "$run"; } 2>/dev/null || :
+    # shellcheck disable=SC2086 # nothing, when there was a cache before
+    rm -rf --one-file-system "$work" $cache
+}
+trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
 mkdir "$work/tmp"
 export TMPDIR="$work/tmp" BUILDAH_ISOLATION=chroot
@@ -63,7 +73,8 @@ say "building the image"
 image bud --layers=false --build-arg BASE=localhost/h3pool-base -f "$checkout/docker/Dockerfile" \
     -t localhost/h3pool "$checkout" >"$work/log" 2>&1 || { tail -n 50 "$work/log"; fail "the image does not build"; }
 container=$(image from localhost/h3pool)
-libraries=$(image run "$container" -- ldd /usr/local/bin/h3pool /usr/local/bin/h3pool-unpooled) || fail "ldd: $libraries"
+libraries=$(image run "$container" -- ldd /usr/local/bin/h3pool /usr/local/bin/h3pool-unpooled) ||
+    fail "ldd: $libraries"
 ! echo "$libraries" | grep '=>' | grep -v 'libc\.so' || fail "the servers need more than libc"
 
 # --- one start and stop ---------------------------------------------------------------------------------------------
@@ -83,11 +94,12 @@ case $line in
 *) cat "$work/log"; fail "expected the line of a listening server, got: $line" ;;
 esac
 
-server=$run # down the line of processes that each started one other
-while child=$(cat "/proc/$server/task/$server/children") && [ -n "$child" ]; do
-    server=${child%% *}
+# The container's first process, which an engine would signal: below timeout, unshare and buildah's own.
+server=$run name=timeout
+while case $name in timeout | unshare | *buildah* | exe) ;; *) false ;; esac do
+    server=$(cat "/proc/$server"/task/*/children | cut -d ' ' -f 1)
+    name=$(cat "/proc/$server/comm")
 done
-name=$(cat "/proc/$server/comm")
 [ "$name" = h3pool ] || fail "the entrypoint did not give way to the server: $name is running"
 user=$(awk '/^Uid:/ { print $2 }' "/proc/$server/status")
 [ "$user" != 0 ] || fail "the server runs as root"
@@ -95,6 +107,7 @@ user=$(awk '/^Uid:/ { print $2 }' "/proc/$server/status")
 kill -TERM "$server"
 status=0
 wait $run || status=$?
+run=
 cat <&3 >>"$work/log"
 [ $status = 0 ] || { cat "$work/log"; fail "exit status $status after SIGTERM"; }
 say "passed: $line as user $user, exit status 0 after SIGTERM"

@@ -138,6 +138,10 @@ static void init_too_late(void)
     const char *wrong = bridge_init(manager);
     CHECK(wrong != NULL);
     CHECK_STR(wrong, "OpenSSL has allocated before its memory functions could be set");
+    OPENSSL_free(p);
+    bridge_free();
+    CHECK_U64(hp_pool_manager_held(manager), 0);
+    hp_pool_manager_free(manager);
 }
 
 static void test_hooks_that_come_too_late(void)
