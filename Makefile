@@ -43,7 +43,7 @@ run: build certs/localhost.pem ## the server on https://localhost:4433 with a de
 test: build certs/localhost.pem ## every test that needs no special rights; ends with one line
 	@sh tests/run.sh test
 
-check: test ## all that CI runs: tests, sanitizers, lint, real-client tests
+check: setup ## all that CI runs: tests, sanitizers, lint, real-client tests
 	@sh tests/run.sh check
 
 clean: ## remove build output, not the fetched dependencies

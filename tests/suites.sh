@@ -35,8 +35,16 @@ suites_sanitizers() {
         run "asan-e2e-$server" e2e "build/asan/$server" 2 --slow 4 --skip curl-download-1G-constant-memory \
             --skip aioquic-slow-reader
     done
+    run tsan tsan
     run valgrind-unit valgrind_unit
     run valgrind-e2e valgrind_e2e
+}
+
+# Threads: the pools, and a server with two workers.
+tsan() {
+    build tsan && unit tsan -R '^(pool_byte|net_|server_|sim_machine)' &&
+        e2e build/tsan/h3pool 2 --slow 4 --only curl-health --only aioquic-requests --only aioquic-connections \
+            --only sigterm-during-download --only hostile-abandon --only sighup-reloads-certificates
 }
 
 clang_build() {

@@ -136,7 +136,10 @@ int udp_steer(struct udp_socket *s, uint32_t key, uint32_t count)
         BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, count),
         BPF_STMT(BPF_RET | BPF_A, 0),
     };
-    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
+    struct sock_fprog program;
+    memset(&program, 0, sizeof program); /* the padding, too: the kernel copies all of it */
+    program.len = sizeof code / sizeof code[0];
+    program.filter = code;
     return setsockopt(s->fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program);
 }
 

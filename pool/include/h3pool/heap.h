@@ -46,9 +46,9 @@ void hp_heap_drop(struct hp_heap *heap);
 
 /* As malloc(3) and its kin, aligned to 16. NULL when the pool refuses.
  *
- * From that moment on the heap is frozen: every allocation fails, and a free does nothing, so that every block keeps its
- * contents until hp_heap_drop. A user that was caught in the middle of a change (and may hold pointers to blocks that it
- * has freed, or free one twice) can therefore still be torn down. */
+ * From that moment on the heap is frozen: every allocation fails, and a free does nothing, so that every block keeps
+ * its contents until hp_heap_drop. A user that was caught in the middle of a change (and may hold pointers to blocks
+ * that it has freed, or free one twice) can therefore still be torn down. */
 void *hp_heap_alloc(struct hp_heap *heap, size_t bytes) HP_MUST_CHECK;
 void *hp_heap_calloc(struct hp_heap *heap, size_t count, size_t bytes) HP_MUST_CHECK;
 void *hp_heap_resize(struct hp_heap *heap, void *block, size_t bytes) HP_MUST_CHECK;
