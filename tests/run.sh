@@ -87,9 +87,9 @@ unit() { # PRESET [CTEST ARGUMENT...]
 
 e2e() { # SERVER WORKERS [ARGUMENT...]
     need python3=python3 || return
-    server=$1 workers=$2
+    e2e_server=$1 e2e_workers=$2
     shift 2
-    python3 tests/e2e/run.py --server "$server" --workers "$workers" "$@"
+    python3 tests/e2e/run.py --server "$e2e_server" --workers "$e2e_workers" "$@"
 }
 
 finish() {

@@ -63,9 +63,11 @@ struct load_thread {
     struct slot *slots;
     unsigned slot_count, alive;
     struct slot *dirty;
-    uint64_t left; /* requests to start */
+    uint64_t left;       /* requests to start */
+    uint64_t connecting; /* clients in their handshake */
     size_t target; /* next one */
-    bool stopping;
+    bool stopping, holding;
+    uint64_t begin_ns;
     struct load_result result;
     _Atomic uint64_t done;
     _Atomic bool ended;
@@ -135,6 +137,7 @@ static void on_open(struct client *client)
 {
     struct slot *s = client->ctx;
     s->opened = true;
+    s->thread->connecting--;
     s->thread->result.opened++;
     hdr_record_value(s->thread->result.connect, (int64_t)(client->opened_ns - client->started_ns));
     mark(s);
@@ -220,9 +223,12 @@ static int connect_slot(struct slot *s)
 {
     struct load_thread *t = s->thread;
     s->opened = false;
+    t->connecting++;
     s->alive = client_init(&s->client, &t->env, s, t->config->host, &s->path, t->now_ns) == 0;
-    if (!s->alive)
+    if (!s->alive) {
+        t->connecting--;
         return -1;
+    }
     mark(s);
     return 0;
 }
@@ -235,9 +241,11 @@ static void bury(struct slot *s)
     client_fini(&s->client);
     s->alive = false;
     t->result.ends[s->client.end]++;
+    if (!s->opened)
+        t->connecting--;
     if (!s->opened && !t->stopping)
         t->result.connect_failed++;
-    bool again = t->config->churn && s->client.end == CLIENT_END_DONE && t->left > 0 && !t->stopping;
+    bool again = t->config->churn && s->client.end == CLIENT_END_DONE && t->left > t->connecting && !t->stopping;
     if (!again || connect_slot(s) != 0)
         t->alive--;
 }
@@ -257,7 +265,7 @@ static void flush_slot(struct slot *s)
     struct load_thread *t = s->thread;
     if (s->client.state == CLIENT_OPEN) {
         start_requests(s);
-        if (s->in_flight == 0 && t->left == 0)
+        if (s->in_flight == 0 && t->left == 0 && t->config->hold_ns == 0)
             client_close(&s->client);
     }
     if (client_flush(&s->client, &sink, t->now_ns) == QUIC_WRITE_MORE)
@@ -266,6 +274,16 @@ static void flush_slot(struct slot *s)
         bury(s);
     else
         timerq_set(&t->timers, &s->timer, client_deadline(&s->client));
+}
+
+/* With --hold: when the last request is done, the measurement ends and the connections stay for a while. */
+static void begin_hold(struct load_thread *t)
+{
+    if (t->config->hold_ns == 0 || t->holding || t->left != 0 || t->result.started != t->result.done)
+        return;
+    t->holding = true;
+    t->result.wall_ns = t->now_ns - t->begin_ns;
+    t->stop_at_ns = t->now_ns + t->config->hold_ns;
 }
 
 static void stop_all(struct load_thread *t)
@@ -357,6 +375,7 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int eve
         if (s->alive && s->out.held == NULL)
             flush_slot(s);
     }
+    begin_hold(t);
     if (t->alive == 0)
         ev_break(loop, EVBREAK_ALL);
     const struct timer *first = timerq_first(&t->timers);
@@ -484,12 +503,13 @@ static void *run(void *ctx)
     uint64_t cpu = thread_cpu_ns();
     if (serving)
         start_loop(t);
-    uint64_t begin = t->now_ns;
+    t->begin_ns = t->now_ns;
     sem_post(&t->ready);
     if (serving) {
         ev_run(t->loop, 0);
         t->result.cpu_ns = thread_cpu_ns() - cpu;
-        t->result.wall_ns = clock_monotonic_ns() - begin;
+        if (!t->holding)
+            t->result.wall_ns = clock_monotonic_ns() - t->begin_ns;
     }
     tear_down(t);
     atomic_store(&t->ended, true);

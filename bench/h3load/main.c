@@ -183,6 +183,8 @@ static int parse(struct h3load *l, int argc, char **argv, bool *done)
         {.letter = 't', .name = "threads", .value = "N", .kind = OPTION_COUNT, .to = &c->threads, .min = 1,
          .max = THREADS_MAX, .preset = "1", .help = "threads"},
         {.name = "churn", .kind = OPTION_FLAG, .to = &c->churn, .help = "a new connection for each request"},
+        {.name = "hold", .value = "DURATION", .kind = OPTION_DURATION, .to = &c->hold_ns, .max = day,
+         .help = "with -n: keep the connections, idle, for so long after the last request"},
         {.letter = 'd', .name = "data", .value = "FILE", .kind = OPTION_TEXT, .to = &l->body_file,
          .help = "POST the file's content", .group = "Requests"},
         {.letter = 'H', .name = "header", .value = "FIELD", .kind = OPTION_CALL, .parse = take_header,
@@ -229,6 +231,8 @@ static int prepare(struct h3load *l)
         return fail(l, "%s", "no URL");
     if (c->requests != 0 && c->duration_ns != 0)
         return fail(l, "%s", "-n and -D exclude each other");
+    if (c->hold_ns != 0 && (c->duration_ns != 0 || c->churn))
+        return fail(l, "%s", "--hold goes with -n, and not with --churn");
     if (c->requests == 0 && c->duration_ns == 0)
         c->requests = 1;
     if (c->requests != 0 && c->clients > c->requests)

@@ -4,12 +4,13 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 
-from harness import READY, Seconds, case, check, curl, curl_expect, curl_process, free_port, poll, running
+from harness import CHECKOUT, READY, Seconds, case, check, curl, curl_expect, curl_process, free_port, poll, running
 
 
 def expect_usage_error(setup, *options, names):
@@ -64,6 +65,36 @@ def error_busy_port(setup, _scratch):
 def error_second_server(server):
     """SO_REUSEPORT would let a second server join in and take a share of the first one's packets."""
     expect_usage_error(server.setup, *usual_options(server.setup, server.port), names=str(server.port))
+
+
+# --- addresses and bursts ---------------------------------------------------------------------------------------------
+
+
+@case("ipv6", options=("--listen", "[::1]:0"))
+def ipv6(server):
+    """The second address of the same server; port 0 means any."""
+    address = re.search(r"listening on https://(\[::1\]:\d+)", server.log())
+    check(address is not None, "not listening on [::1]")
+    with curl_process(server, "/health", "--connect-to", f"::{address[1]}", "--output", os.devnull,
+                      "--write-out", "%{remote_ip}") as process:
+        output = process.communicate()[0]
+    check(process.returncode == 0 and output == b"::1", f"exit status {process.returncode}, over {output}")
+
+
+@case("burst-of-1000-loses-nothing", foreign_clients=False)
+def burst(server):
+    """A thousand clients that connect in the same moment: every one is served, and the socket drops no datagram."""
+    h3load = CHECKOUT / "build" / "h3load"
+    if not h3load.exists():
+        return "not tried: h3load is not built"
+    result = subprocess.run([str(h3load), "-n", "1000", "-c", "1000", "--cacert", str(server.cacert),
+                             server.url("/health")], capture_output=True, text=True, timeout=Seconds.client)
+    check(result.returncode == 0, result.stdout + result.stderr)
+    port = f":{server.port:04X}"
+    with open("/proc/net/udp", encoding="ascii") as table:
+        drops = [int(line.split()[-1]) for line in table if line.split()[1].endswith(port)]
+    check(drops and not any(drops), f"datagrams dropped at the sockets: {drops}")
+    return f"{len(drops)} sockets, no drops"
 
 
 # --- signals ----------------------------------------------------------------------------------------------------------
