@@ -55,22 +55,17 @@ clang_build() {
 # Leaks are looked for in the pass-through build, in which blocks are malloc's.
 valgrind_unit() {
     need valgrind=valgrind || return
-    good=0 bad=0
-    for program in build/tests/*-unpooled; do
-        if TEST_QUICK=1 valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
-            --trace-children=no "$program"; then
-            good=$((good + 1))
-        else
-            echo "FAIL $program"
-            bad=$((bad + 1))
-        fi
-    done
-    echo "$good passed, $bad failed"
+    # shellcheck disable=SC2016 # $0 is the inner shell's: the program
+    find build/tests -name '*-unpooled' -type f | xargs -P "$jobs" -n 1 sh -c '
+        if valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite "$0" >"$0.log" 2>&1
+        then echo "ok $0"; else echo "FAIL $0"; cat "$0.log"; fi' >build/log/valgrind.programs
+    cat build/log/valgrind.programs
+    echo "$(grep -c '^ok ' build/log/valgrind.programs) passed, $(grep -c '^FAIL ' build/log/valgrind.programs) failed"
 }
 
 valgrind_e2e() {
     need valgrind=valgrind || return
-    e2e tests/support/valgrind-server.sh 2 --slow 10 curl-health --only curl-data --only curl-download-1M \
+    e2e tests/support/valgrind-server.sh 2 --slow 10 --only curl-health --only curl-data --only curl-download-1M \
         --only curl-upload-10M --only aioquic-requests --only hostile-reset-midway --only hostile-random-datagrams \
-        --only hostile-truncated-initial --only sigterm-during-download
+        --only hostile-truncated-initial
 }
