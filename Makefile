@@ -6,20 +6,23 @@ JOBS ?= $(shell nproc)
 BUILD := build
 MAKEFLAGS += --no-print-directory
 CACHE := $(BUILD)/CMakeCache.txt
-STAMP := $(BUILD)/.deps-checked
+# One stamp per choice of libraries: another choice is looked up anew and configured anew.
+STAMP := $(BUILD)/.deps-$(or $(H3POOL_DEPS),auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check clean setup FORCE
+.PHONY: help build run test check clean setup gone
 
 help: ## list the commands
 	@echo "h3pool: an HTTP/3 server whose memory is a contract"
 	@echo
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-14s %s\n", $$1, $$2 }'
 
-# Dependencies are looked at again when their script changes, or the prefix is gone.
-$(STAMP): cmake/deps.sh cmake/fetch-debs.sh
+# Dependencies are looked at again when their script changes or the fetched ones are gone.
+$(STAMP): cmake/deps.sh cmake/fetch-debs.sh $(if $(wildcard .deps),,gone)
 	@sh cmake/deps.sh
-	@mkdir -p $(BUILD) && touch $@
+	@mkdir -p $(BUILD) && rm -rf $(BUILD)/.deps-* $(CACHE) $(BUILD)/CMakeFiles && touch $@
+
+gone:
 
 setup: $(STAMP)
 

@@ -63,10 +63,14 @@ system_has_all() {
 fetch_hdr() {
     [ -e .deps/hdr/.complete ] || pkg-config --exists hdr_histogram && return 0
     command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 0 # then the build leaves h3load out
-    sh cmake/fetch-debs.sh forky .deps/hdr libhdr-histogram-dev
-    touch .deps/hdr/.complete
+    if sh cmake/fetch-debs.sh forky .deps/hdr libhdr-histogram-dev; then
+        touch .deps/hdr/.complete
+    else
+        say "HdrHistogram can't be had: h3load will be left out"
+    fi
 }
 
+mkdir -p .deps
 mode=${H3POOL_DEPS:-auto}
 case $mode in
 auto)

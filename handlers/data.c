@@ -6,18 +6,53 @@
 #include "handlers.h"
 
 #include <h3pool/builder.h>
+#include <string.h>
 
 #define ITEMS_PRESET 10u
 #define ITEMS_MAX 100000u
 #define WHOLE_ITEMS_MAX 200u
 #define PIECE_BYTES (16u << 10)
-/* A record is shorter than this. */
-#define RECORD_BYTES_MAX 96u
+/* {"count":100000,"items":[ */
+#define HEAD_BYTES_MAX 25u
+/* ,{"id":99999,"name":"item-99999","value":999999} */
+#define RECORD_BYTES_MAX 48u
+#define TAIL "]}\n"
 
 struct document {
     uint64_t items, next;
     bool closed;
 };
+
+static char *put(char *at, const char *text, size_t len)
+{
+    memcpy(at, text, len);
+    return at + len;
+}
+#define PUT(at, literal) put((at), (literal), sizeof(literal) - 1)
+
+/* Decimal digits. */
+static char *put_number(char *at, uint64_t value)
+{
+    char digits[20];
+    size_t first = sizeof digits;
+    do {
+        digits[--first] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    return put(at, digits + first, sizeof digits - first);
+}
+
+/* Writes at most RECORD_BYTES_MAX bytes; returns their end. */
+static char *put_record(char *at, uint64_t i)
+{
+    at = i == 0 ? PUT(at, "{\"id\":") : PUT(at, ",{\"id\":");
+    at = put_number(at, i);
+    at = PUT(at, ",\"name\":\"item-");
+    at = put_number(at, i);
+    at = PUT(at, "\",\"value\":");
+    at = put_number(at, i * 2654435761u % 1000000u);
+    return PUT(at, "}");
+}
 
 static void append_head(struct hp_builder *b, uint64_t items)
 {
@@ -28,18 +63,9 @@ static void append_head(struct hp_builder *b, uint64_t items)
 
 static void append_record(struct hp_builder *b, uint64_t i)
 {
-    hp_builder_append_str(b, i == 0 ? "{\"id\":" : ",{\"id\":");
-    hp_builder_append_u64(b, i);
-    hp_builder_append_str(b, ",\"name\":\"item-");
-    hp_builder_append_u64(b, i);
-    hp_builder_append_str(b, "\",\"value\":");
-    hp_builder_append_u64(b, i * 2654435761u % 1000000u);
-    hp_builder_append_str(b, "}");
-}
-
-static void append_tail(struct hp_builder *b)
-{
-    hp_builder_append_str(b, "]}\n");
+    char *to = (char *)hp_builder_reserve(b, RECORD_BYTES_MAX);
+    if (to != NULL)
+        hp_builder_commit(b, (size_t)(put_record(to, i) - to));
 }
 
 static enum http_pull pull_document(struct http_request *r, void *ctx, uint64_t offset, struct http_slice *out)
@@ -48,15 +74,15 @@ static enum http_pull pull_document(struct http_request *r, void *ctx, uint64_t 
     struct hp_builder b;
     if (d->closed)
         return HTTP_PULL_OK; /* an empty slice is the end */
-    hp_builder_init(&b, http_pool(r), PIECE_BYTES + RECORD_BYTES_MAX);
+    hp_builder_init(&b, http_pool(r), PIECE_BYTES);
     if (hp_builder_reserve(&b, PIECE_BYTES) == NULL)
         return HTTP_PULL_FAILED;
     if (offset == 0)
         append_head(&b, d->items);
-    while (d->next < d->items && b.buffer->len + RECORD_BYTES_MAX < PIECE_BYTES)
+    while (d->next < d->items && b.room >= RECORD_BYTES_MAX + sizeof TAIL)
         append_record(&b, d->next++);
     if (d->next == d->items) {
-        append_tail(&b);
+        hp_builder_append_str(&b, TAIL);
         d->closed = true;
     }
     struct hp_buffer *piece = hp_builder_finish(&b);
@@ -98,12 +124,12 @@ void data_handle(struct http_request *r)
         return;
     }
     struct hp_builder b;
-    hp_builder_init(&b, http_pool(r), PIECE_BYTES * 2);
-    if (hp_builder_reserve(&b, (items + 1) * RECORD_BYTES_MAX / 2) != NULL) {
+    hp_builder_init(&b, http_pool(r), PIECE_BYTES);
+    if (hp_builder_reserve(&b, HEAD_BYTES_MAX + items * RECORD_BYTES_MAX + sizeof TAIL) != NULL) {
         append_head(&b, items);
         for (uint64_t i = 0; i < items; i++)
             append_record(&b, i);
-        append_tail(&b);
+        hp_builder_append_str(&b, TAIL);
     }
     http_respond_buffer(r, 200, "application/json", hp_builder_finish(&b));
 }

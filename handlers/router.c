@@ -13,24 +13,25 @@
 #define WRITE (BIT(HTTP_POST) | BIT(HTTP_PUT))
 
 static const struct route {
-    const char *path;
+    struct http_text path;
     bool prefix; /* |path| is the beginning */
     unsigned methods;
     const char *allow;
     http_handler handler;
 } routes[] = {
-    {"/health", false, READ, "GET, HEAD", health_handle},
-    {"/data", false, READ, "GET, HEAD, POST, PUT", data_handle},
-    {"/data", false, WRITE, "GET, HEAD, POST, PUT", upload_handle},
-    {"/data/", true, READ, "GET, HEAD", pattern_handle},
-    {"/stats", false, READ, "GET, HEAD", stats_handle},
-    {"/", false, READ, "GET, HEAD", home_handle},
+    {HTTP_TEXT("/health"), false, READ, "GET, HEAD", health_handle},
+    {HTTP_TEXT("/data"), false, READ, "GET, HEAD, POST, PUT", data_handle},
+    {HTTP_TEXT("/data"), false, WRITE, "GET, HEAD, POST, PUT", upload_handle},
+    {HTTP_TEXT("/data/"), true, READ, "GET, HEAD", pattern_handle},
+    {HTTP_TEXT("/stats"), false, READ, "GET, HEAD", stats_handle},
+    {HTTP_TEXT("/"), false, READ, "GET, HEAD", home_handle},
 };
 
 static bool matches(const struct route *route, struct http_text path)
 {
-    size_t len = strlen(route->path);
-    return route->prefix ? path.len > len && memcmp(path.at, route->path, len) == 0 : http_text_is(path, route->path);
+    if (route->prefix ? path.len <= route->path.len : path.len != route->path.len)
+        return false;
+    return memcmp(path.at, route->path.at, route->path.len) == 0;
 }
 
 void router_handle(struct http_request *r)

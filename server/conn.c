@@ -98,6 +98,8 @@ struct conn *conn_accept(struct conn_env *env, const ngtcp2_pkt_hd *hd, const st
     METRIC_ADD(env->metrics, connections_active, 1);
     ngtcp2_cid scid;
     cid_draw(&env->steering, env->random, env->random_ctx, &scid, CID_LEN);
+    /* The client's first ID stays in the table to the end: a late or replayed copy of its first Initial must not begin
+     * a second connection. */
     if (new_quic(c, hd, &scid, &d->path) != 0 || tls_session_init(&c->tls, env->tls, &c->ref) != 0 ||
         cid_table_add(&env->cids, c, &c->cids, scid.data, scid.datalen) != 0 ||
         cid_table_add(&env->cids, c, &c->cids, hd->dcid.data, hd->dcid.datalen) != 0) {

@@ -81,10 +81,9 @@ static int on_tx_key(ngtcp2_conn *quic, ngtcp2_encryption_level level, void *ctx
 
 static int on_handshake_completed(ngtcp2_conn *quic, void *ctx)
 {
+    (void)quic;
     struct conn *c = ctx;
-    const ngtcp2_cid *first = ngtcp2_conn_get_client_initial_dcid(quic);
     c->handshake_done = true;
-    cid_table_remove(&c->env->cids, &c->cids, first->data, first->datalen);
     METRIC_ADD(c->env->metrics, handshakes_completed, 1);
     return 0;
 }
@@ -115,8 +114,10 @@ static int on_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t stream_id,
         code = NGHTTP3_H3_NO_ERROR;
     if (c->h3_open && check_h3(c, h3_stream_closed(&c->h3, stream_id, code)) != 0)
         return NGTCP2_ERR_CALLBACK_FAILURE;
-    if (!ngtcp2_is_bidi_stream(stream_id))
+    if (!ngtcp2_is_bidi_stream(stream_id)) {
+        ngtcp2_conn_extend_max_streams_uni(quic, 1); /* of a reserved type, RFC 9114 section 6.2.3 */
         return 0;
+    }
     /* In portions: a MAX_STREAMS frame for each stream would cost a packet, and its acknowledgement, per request. */
     c->streams_owed++;
     if (c->streams_owed * STREAM_PORTIONS >= c->env->max_streams) {
@@ -132,7 +133,7 @@ static int on_stream_reset(ngtcp2_conn *quic, int64_t stream_id, uint64_t final_
     (void)quic, (void)final_size, (void)code, (void)stream_ctx;
     struct conn *c = ctx;
     METRIC_ADD(c->env->metrics, streams_reset, 1);
-    return c->h3_open ? check_h3(c, h3_stream_reset(&c->h3, stream_id)) : 0;
+    return c->h3_open ? check_h3(c, h3_request_reset(&c->h3, stream_id)) : 0;
 }
 
 /* The client does not want the response any more. ngtcp2 resets the stream itself. */

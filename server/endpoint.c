@@ -223,6 +223,8 @@ bool endpoint_flush(struct endpoint *ep, const struct sink *sink, uint64_t now_n
         if (at_last)
             break;
     }
+    if (blocked)
+        ep->more = false; /* who has more waits for the sink like everybody */
     return !blocked && ep->dirty_first == NULL;
 }
 
@@ -268,6 +270,11 @@ bool endpoint_idle(const struct endpoint *ep)
         if (c->state != CONN_CLOSED)
             return false;
     return true;
+}
+
+void endpoint_set_wall(struct endpoint *ep, uint64_t wall_ns, uint64_t now_ns)
+{
+    ep->env.requests.wall_offset_ns = wall_ns - now_ns;
 }
 
 void endpoint_set_tls(struct endpoint *ep, struct tls_ctx *tls)

@@ -61,6 +61,8 @@ void endpoint_drain(struct endpoint *ep, uint64_t now_ns);
 bool endpoint_idle(const struct endpoint *ep);
 /* Closes every connection now; the packets leave with the next flush. */
 void endpoint_stop(struct endpoint *ep, uint64_t now_ns);
+/* Sets the wall clock anew; it may be stepped, and the monotonic clock stands still in suspend. */
+void endpoint_set_wall(struct endpoint *ep, uint64_t wall_ns, uint64_t now_ns);
 /* New connections use |tls| from now on; the endpoint takes a reference. */
 void endpoint_set_tls(struct endpoint *ep, struct tls_ctx *tls);
 

@@ -10,6 +10,9 @@
 
 #include <string.h>
 
+/* A field section that is so many times larger than allowed is not read to its end. */
+#define FAR_TOO_LARGE 4u
+
 static struct http_text text_of(nghttp3_rcbuf *buf)
 {
     nghttp3_vec v = nghttp3_rcbuf_get_buf(buf);
@@ -57,13 +60,26 @@ static enum request_field_kind field_kind(int32_t token, struct http_text name)
     }
 }
 
+static void overload(struct h3 *h3, int64_t stream_id)
+{
+    h3->ops->stop_reading(h3->conn, stream_id, NGHTTP3_H3_EXCESSIVE_LOAD);
+    h3->ops->reset(h3->conn, stream_id, NGHTTP3_H3_EXCESSIVE_LOAD);
+}
+
 static int on_header(nghttp3_conn *http, int64_t stream_id, int32_t token, nghttp3_rcbuf *name, nghttp3_rcbuf *value,
                      uint8_t flags, void *ctx, void *stream_ctx)
 {
-    (void)http, (void)stream_id, (void)flags, (void)ctx;
+    (void)http, (void)flags;
+    struct h3 *h3 = ctx;
+    struct http_request *r = stream_ctx;
     struct http_text n = text_of(name);
-    if (stream_ctx != NULL)
-        request_header(stream_ctx, field_kind(token, n), n, text_of(value));
+    if (r == NULL)
+        return 0;
+    uint64_t far = FAR_TOO_LARGE * h3->env->max_header_bytes;
+    bool was_far = r->field_bytes > far;
+    request_header(r, field_kind(token, n), n, text_of(value));
+    if (!was_far && r->field_bytes > far) /* 431 would wait for a section that may never end */
+        overload(h3, stream_id);
     return 0;
 }
 
@@ -84,11 +100,10 @@ static int on_trailer(nghttp3_conn *http, int64_t stream_id, int32_t token, nght
     struct http_request *r = stream_ctx;
     if (r == NULL)
         return 0;
+    unsigned refused = r->refuse;
     request_header(r, REQUEST_FIELD_PSEUDO, text_of(name), text_of(value));
-    if (r->refuse != 0) {
-        h3->ops->stop_reading(h3->conn, stream_id, NGHTTP3_H3_EXCESSIVE_LOAD);
-        h3->ops->reset(h3->conn, stream_id, NGHTTP3_H3_EXCESSIVE_LOAD);
-    }
+    if (refused == 0 && r->refuse != 0)
+        overload(h3, stream_id);
     return 0;
 }
 
@@ -284,6 +299,24 @@ int h3_stream_closed(struct h3 *h3, int64_t stream_id, uint64_t code)
 {
     int rv = nghttp3_conn_close_stream(h3->http, stream_id, code);
     return rv == NGHTTP3_ERR_STREAM_NOT_FOUND ? 0 : check(h3, rv);
+}
+
+/* A client that aborts its request gets no response to it (RFC 9114 section 4.1), and without one nothing else would
+ * end the stream's other direction. */
+static void abort_unanswered(struct h3 *h3, int64_t stream_id)
+{
+    const struct http_request *r = h3->requests;
+    while (r != NULL && r->stream_id != stream_id)
+        r = r->next;
+    if (r == NULL || !r->responded)
+        h3->ops->reset(h3->conn, stream_id, NGHTTP3_H3_REQUEST_INCOMPLETE);
+}
+
+int h3_request_reset(struct h3 *h3, int64_t stream_id)
+{
+    if ((stream_id & 2) == 0) /* bidirectional, RFC 9000 section 2.1 */
+        abort_unanswered(h3, stream_id);
+    return h3_stream_reset(h3, stream_id);
 }
 
 int h3_stream_reset(struct h3 *h3, int64_t stream_id)

@@ -54,6 +54,8 @@ int h3_feed(struct h3 *h3, int64_t stream_id, const uint8_t *data, size_t len, b
 int h3_acked(struct h3 *h3, int64_t stream_id, uint64_t len) __attribute__((warn_unused_result));
 int h3_stream_closed(struct h3 *h3, int64_t stream_id, uint64_t code) __attribute__((warn_unused_result));
 int h3_stream_reset(struct h3 *h3, int64_t stream_id) __attribute__((warn_unused_result));
+/* As h3_stream_reset, on the server: a request that was not answered is reset too. */
+int h3_request_reset(struct h3 *h3, int64_t stream_id) __attribute__((warn_unused_result));
 int h3_unblock(struct h3 *h3, int64_t stream_id) __attribute__((warn_unused_result));
 
 /* The next stream data to write: up to |count| pieces in |vec|, of |*stream_id| (-1: nothing), whose end is there if

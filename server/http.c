@@ -8,11 +8,6 @@
 
 #include <string.h>
 
-bool http_text_is(struct http_text text, const char *literal)
-{
-    return text.len == strlen(literal) && memcmp(text.at, literal, text.len) == 0;
-}
-
 int http_text_u64(struct http_text text, uint64_t max, uint64_t *out)
 {
     uint64_t value = 0;
@@ -58,10 +53,11 @@ struct http_text http_query_value(const struct http_request *r, const char *name
 
 struct http_text http_field(const struct http_request *r, const char *name)
 {
-    for (uint32_t i = 0; i < r->kept_count; i++)
-        if (http_text_is(r->kept[i].name, name))
-            return r->kept[i].value;
-    return (struct http_text){0};
+    struct http_text first = {0};
+    for (const struct request_field *f = r->kept; f != NULL; f = f->next) /* from the last to the first */
+        if (http_text_is(f->name, name))
+            first = f->value;
+    return first;
 }
 
 struct hp_arena *http_arena(struct http_request *r)

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct http_request;
 
@@ -27,7 +28,10 @@ struct http_text {
     size_t len;
 };
 #define HTTP_TEXT(literal) ((struct http_text){(literal), sizeof(literal) - 1})
-bool http_text_is(struct http_text text, const char *literal);
+static inline bool http_text_is(struct http_text text, const char *literal)
+{
+    return text.len == strlen(literal) && memcmp(text.at, literal, text.len) == 0;
+}
 /* Reads decimal digits that are the whole text; returns 0, or -1 for anything else and for numbers above |max|. */
 int http_text_u64(struct http_text text, uint64_t max, uint64_t *out) __attribute__((warn_unused_result));
 

@@ -153,7 +153,6 @@ static int start_workers(struct server *s, uint32_t steering_key)
     const struct server_config *c = &s->config;
     struct worker_config w = {
         .manager = s->manager,
-        .server = c,
         .socket_count = c->listen_count,
         .endpoint =
             {
@@ -306,6 +305,7 @@ static int run(struct server *s)
         sigaddset(&signals, wanted[i]);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by the workers */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN); /* "reopen logs": there is none but stderr */
 
     s->tls = tls_ctx_new(&s->config.tls, &error);
     if (s->tls == NULL)

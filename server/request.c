@@ -6,8 +6,6 @@
  */
 #include "request.h"
 
-#include "net/clock.h"
-
 #include <string.h>
 
 #define ARENA_CHUNK 1024u
@@ -70,34 +68,36 @@ static void refuse(struct http_request *r, unsigned status)
 
 static enum http_method parse_method(struct http_text value)
 {
-    static const char *const names[] = {
-        [HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT"};
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (http_text_is(value, names[i]))
-            return (enum http_method)i;
-    return HTTP_OTHER_METHOD;
+    return http_text_is(value, "GET")    ? HTTP_GET
+           : http_text_is(value, "HEAD") ? HTTP_HEAD
+           : http_text_is(value, "POST") ? HTTP_POST
+           : http_text_is(value, "PUT")  ? HTTP_PUT
+                                         : HTTP_OTHER_METHOD;
 }
 
 static void set_path(struct http_request *r, struct http_text value)
 {
+    const char *mark = memchr(value.at, '?', value.len); /* sooner readable than the copy */
     struct http_text text = copy(r, value);
     if (text.at == NULL)
         return;
-    const char *mark = memchr(text.at, '?', text.len);
-    r->path = (struct http_text){text.at, mark != NULL ? (size_t)(mark - text.at) : text.len};
+    r->path = (struct http_text){text.at, mark != NULL ? (size_t)(mark - value.at) : text.len};
     if (mark != NULL)
-        r->query = (struct http_text){mark + 1, text.len - r->path.len - 1};
+        r->query = (struct http_text){text.at + r->path.len + 1, text.len - r->path.len - 1};
 }
 
+/* Fields are kept as a list, newest first, so that their number is bounded by --max-header-fields alone. */
 static void keep_field(struct http_request *r, struct http_text name, struct http_text value)
 {
-    if (r->kept == NULL)
-        r->kept = hp_arena_alloc(&r->arena, REQUEST_KEPT_FIELDS * sizeof *r->kept, alignof(struct request_field));
-    if (r->kept == NULL || r->kept_count == REQUEST_KEPT_FIELDS)
+    struct request_field *f =
+        hp_arena_alloc(&r->arena, sizeof *f + name.len + value.len, alignof(struct request_field));
+    if (f == NULL)
         return;
-    struct request_field f = {.name = copy(r, name), .value = copy(r, value)};
-    if (f.name.at != NULL && f.value.at != NULL)
-        r->kept[r->kept_count++] = f;
+    char *at = (char *)(f + 1);
+    memcpy(at, name.at, name.len);
+    memcpy(at + name.len, value.at, value.len);
+    *f = (struct request_field){.next = r->kept, {at, name.len}, {at + name.len, value.len}};
+    r->kept = f;
 }
 
 void request_header(struct http_request *r, enum request_field_kind kind, struct http_text name, struct http_text value)
@@ -131,7 +131,16 @@ void request_header(struct http_request *r, enum request_field_kind kind, struct
 
 static const char *refuse_text(unsigned status)
 {
-    return status == 431 ? "request header fields too large" : status == 413 ? "content too large" : "no memory";
+    switch (status) {
+    case 400:
+        return "no path";
+    case 413:
+        return "content too large";
+    case 431:
+        return "request header fields too large";
+    default:
+        return "no memory";
+    }
 }
 
 /* Fields of which some did not fit are of no use; their memory serves the refusal, so that it can be sent. */
@@ -140,19 +149,16 @@ static void drop_fields(struct http_request *r)
     hp_arena_reset(&r->arena);
     r->path = r->query = (struct http_text){0};
     r->kept = NULL;
-    r->kept_count = 0;
 }
 
 void request_ready(struct http_request *r, bool fin)
 {
     METRIC_ADD(r->env->metrics, requests, 1);
     r->state = fin ? REQUEST_COMPLETE : REQUEST_CONTENT;
-    if (r->arena.overflow) {
+    if (r->arena.overflow)
         refuse(r, 503);
-        drop_fields(r);
-    } else if (r->path.at == NULL) {
+    else if (r->path.at == NULL) /* CONNECT has none */
         refuse(r, 400);
-    }
     if (r->refuse != 0)
         http_respond_error(r, r->refuse, refuse_text(r->refuse), NULL, 0);
     else
@@ -163,8 +169,12 @@ void request_ready(struct http_request *r, bool fin)
 
 void request_body(struct http_request *r, const uint8_t *data, size_t len)
 {
-    if (r->responded)
+    if (r->responded) { /* RFC 9114 section 4.1: what still comes is not wanted */
+        if (!r->stopped)
+            r->env->ops->stop_reading(r->stream_ctx, r);
+        r->stopped = true;
         return;
+    }
     r->content_bytes += len;
     if (r->content_bytes > r->env->max_body_bytes)
         http_respond_error(r, 413, refuse_text(413), NULL, 0);
@@ -184,25 +194,31 @@ void request_end(struct http_request *r)
 /* --- responding -----------------------------------------------------------------------------------------------------
  */
 
-/* Decimal digits of |value| in the arena. */
-static struct http_text number_text(struct http_request *r, uint64_t value)
+/* The texts of a response that are made for it; in the arena, as they are needed until they are encoded. */
+struct made {
+    char status[3], date[CLOCK_HTTP_DATE_CAP - 1], length[20];
+};
+
+/* Writes decimal digits up to |end|. */
+static struct http_text put_number(char *end, uint64_t value)
 {
-    char digits[20];
-    size_t at = sizeof digits;
+    char *at = end;
     do {
-        digits[--at] = (char)('0' + value % 10);
+        *--at = (char)('0' + value % 10);
         value /= 10;
     } while (value != 0);
-    return copy(r, (struct http_text){digits + at, sizeof digits - at});
+    return (struct http_text){at, (size_t)(end - at)};
 }
 
-static struct http_text date_text(struct http_request *r)
+static struct http_text put_date(char *to, struct request_env *env)
 {
-    char *date = hp_arena_alloc(&r->arena, CLOCK_HTTP_DATE_CAP, 1);
-    if (date == NULL)
-        return (struct http_text){0};
-    clock_http_date(r->env->now_ns + r->env->wall_offset_ns, date);
-    return (struct http_text){date, CLOCK_HTTP_DATE_CAP - 1};
+    uint64_t wall_ns = env->now_ns + env->wall_offset_ns;
+    if (env->date_s != wall_ns / NS_PER_S || env->date[0] == '\0') {
+        env->date_s = wall_ns / NS_PER_S;
+        clock_http_date(wall_ns, env->date);
+    }
+    memcpy(to, env->date, CLOCK_HTTP_DATE_CAP - 1);
+    return (struct http_text){to, CLOCK_HTTP_DATE_CAP - 1};
 }
 
 static bool has_content_length(unsigned status, uint64_t length)
@@ -225,24 +241,20 @@ void http_respond(struct http_request *r, const struct http_response *response)
     else if (response->status >= 400)
         METRIC_ADD(r->env->metrics, responses_4xx, 1);
 
-    char *status = hp_arena_alloc(&r->arena, 3, 1);
-    if (status != NULL)
-        for (unsigned i = 0, n = response->status; i < 3; i++, n /= 10)
-            status[2 - i] = (char)('0' + n % 10);
-    fields[count++] = (struct http_header){HTTP_TEXT(":status"), {status, 3}};
-    fields[count++] = (struct http_header){HTTP_TEXT("server"), HTTP_TEXT("h3pool")};
-    fields[count++] = (struct http_header){HTTP_TEXT("date"), date_text(r)};
-    if (has_content_length(response->status, r->length))
-        fields[count++] = (struct http_header){HTTP_TEXT("content-length"), number_text(r, r->length)};
-    for (size_t i = 0; i < response->header_count; i++)
-        fields[count++] = response->headers[i];
+    struct made *made = hp_arena_alloc(&r->arena, sizeof *made, 1);
+    if (made != NULL) {
+        fields[count++] = (struct http_header){HTTP_TEXT(":status"), put_number(made->status + 3, response->status)};
+        fields[count++] = (struct http_header){HTTP_TEXT("server"), HTTP_TEXT("h3pool")};
+        fields[count++] = (struct http_header){HTTP_TEXT("date"), put_date(made->date, r->env)};
+        if (has_content_length(response->status, r->length))
+            fields[count++] =
+                (struct http_header){HTTP_TEXT("content-length"), put_number(made->length + 20, r->length)};
+        for (size_t i = 0; i < response->header_count; i++)
+            fields[count++] = response->headers[i];
+    }
     if (r->method == HTTP_HEAD)
         r->length = 0;
-    if (r->state == REQUEST_CONTENT)
-        r->env->ops->stop_reading(r->stream_ctx, r);
-    if (r->arena.overflow) /* not even the status fits: the stream is reset when its body is read */
-        r->length = HTTP_LENGTH_UNKNOWN;
-    r->env->ops->submit(r->stream_ctx, r, fields, r->arena.overflow ? 0 : count);
+    r->env->ops->submit(r->stream_ctx, r, fields, r->arena.overflow ? 0 : count); /* 0: resets the stream */
 }
 
 void http_respond_buffer(struct http_request *r, unsigned status, const char *content_type, struct hp_buffer *buffer)
@@ -265,6 +277,12 @@ void http_respond_error(struct http_request *r, unsigned status, const char *tex
 {
     struct http_header all[HTTP_HEADERS_MAX] = {{HTTP_TEXT("content-type"), HTTP_TEXT("application/json")}};
     assert(header_count < HTTP_HEADERS_MAX);
+    if (r->arena.overflow) { /* what led here may not have fitted: its memory serves the refusal */
+        drop_fields(r);
+        status = 503;
+        text = refuse_text(status);
+        header_count = 0;
+    }
     if (header_count != 0)
         memcpy(all + 1, headers, header_count * sizeof *headers);
     size_t len = strlen(text) + sizeof "{\"error\":\"\"}\n" - 1;
@@ -296,12 +314,13 @@ enum request_read request_read(struct http_request *r, struct http_slice *out)
     if (r->length == r->read)
         return REQUEST_READ_END;
     if (r->pull == NULL)
-        return r->length == HTTP_LENGTH_UNKNOWN ? REQUEST_READ_FAILED : read_whole(r, out);
+        return read_whole(r, out);
     if (r->piece_count == REQUEST_PIECES) {
         r->waiting = true;
         return REQUEST_READ_LATER;
     }
-    if (r->pull(r, r->pull_ctx, r->read, out) != HTTP_PULL_OK)
+    if (r->pull(r, r->pull_ctx, r->read, out) != HTTP_PULL_OK ||
+        (out->len == 0 && r->length != HTTP_LENGTH_UNKNOWN)) /* shorter than was said */
         return REQUEST_READ_FAILED;
     if (r->length != HTTP_LENGTH_UNKNOWN && out->len > r->length - r->read)
         out->len = r->length - r->read;

@@ -13,6 +13,7 @@
 
 #include "http.h"
 #include "metrics.h"
+#include "net/clock.h"
 
 #include <h3pool/object_pool.h>
 
@@ -39,16 +40,17 @@ struct request_env {
     uint64_t wall_offset_ns; /* wall clock less monotonic clock */
     uint64_t now_ns;         /* of this loop turn */
     bool draining;
+    uint64_t date_s; /* wall clock that |date| says, in seconds; it is written anew when that has changed */
+    char date[CLOCK_HTTP_DATE_CAP];
 };
 
 enum request_state { REQUEST_FIELDS, REQUEST_CONTENT, REQUEST_COMPLETE };
 
 /* Pieces that may wait for their acknowledgement at a time. */
 #define REQUEST_PIECES 8u
-/* Request fields beyond the pseudo-fields that are kept for handlers. */
-#define REQUEST_KEPT_FIELDS 16u
-
+/* A field beyond the pseudo-fields; its texts lie behind it in the arena. */
 struct request_field {
+    struct request_field *next;
     struct http_text name, value;
 };
 
@@ -64,7 +66,7 @@ struct http_request {
     enum http_method method;
     unsigned refuse; /* status to refuse it with, once the field section is complete; 0: none */
     struct http_text path, query;
-    uint32_t field_count, kept_count;
+    uint32_t field_count;
     uint64_t field_bytes, content_bytes;
     struct request_field *kept;
     http_body_fn on_body;
@@ -72,6 +74,7 @@ struct http_request {
 
     /* the response */
     bool responded;
+    bool stopped; /* the client has been told that its content is not wanted */
     bool waiting; /* for acknowledgements, with all pieces in use */
     http_pull_fn pull;
     void *pull_ctx;

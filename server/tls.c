@@ -171,7 +171,7 @@ int tls_session_init(struct tls_session *session, struct tls_ctx *ctx, ngtcp2_cr
     }
     SSL_set_app_data(ssl, ref);
     SSL_set_accept_state(ssl);
-    *session = (struct tls_session){.ssl = ssl, .octx = octx};
+    *session = (struct tls_session){.ssl = ssl, .octx = octx, .ctx = tls_ctx_ref(ctx)};
     return 0;
 }
 
@@ -187,6 +187,7 @@ void tls_session_fini(struct tls_session *session)
     SSL_set_app_data(session->ssl, NULL); /* SSL_free calls back into the helper */
     ngtcp2_crypto_ossl_ctx_del(session->octx);
     SSL_free(session->ssl);
+    tls_ctx_unref(session->ctx);
     *session = (struct tls_session){0};
 }
 

@@ -33,7 +33,8 @@ void tls_ctx_unref(struct tls_ctx *ctx);
 
 /* One connection's TLS state. */
 struct tls_session {
-    void *ssl, *octx; /* SSL, ngtcp2_crypto_ossl_ctx */
+    void *ssl, *octx;    /* SSL, ngtcp2_crypto_ossl_ctx */
+    struct tls_ctx *ctx; /* a reference: callbacks of the SSL object lead to it, also after a reload */
 };
 
 /* Begins a server session; |ref| must live as long as the session. Returns 0, or -1 without memory. */

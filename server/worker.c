@@ -39,6 +39,7 @@ struct worker {
     struct ev_io timer;
     int timer_fd;
     uint64_t timer_at_ns;
+    uint64_t wall_due_ns; /* when to look at the wall clock again */
     struct listener listener[LISTEN_MAX];
     struct udp_buffers buffers;
     struct endpoint_pools pools;
@@ -139,7 +140,12 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int rev
     (void)prepare, (void)revents;
     struct worker *w = ev_userdata(loop);
     struct sink sink = {.send = sink_send, .ctx = w};
-    bool done = !w->blocked && endpoint_flush(w->endpoint, &sink, clock_monotonic_ns());
+    uint64_t now_ns = clock_monotonic_ns();
+    if (now_ns >= w->wall_due_ns) {
+        endpoint_set_wall(w->endpoint, clock_wall_ns(), now_ns);
+        w->wall_due_ns = now_ns + NS_PER_S;
+    }
+    bool done = !w->blocked && endpoint_flush(w->endpoint, &sink, now_ns);
     if (w->stopping || (w->draining && done && endpoint_idle(w->endpoint)))
         ev_break(loop, EVBREAK_ALL);
     uint64_t at_ns = endpoint_deadline(w->endpoint);

@@ -13,7 +13,6 @@ struct worker;
 
 struct worker_config {
     struct hp_pool_manager *manager;
-    const struct server_config *server;
     struct udp_socket *sockets; /* |socket_count| of this worker, bound; the worker closes them */
     unsigned socket_count;
     struct endpoint_config endpoint; /* but for pools, random and clocks, which are the worker's */
@@ -27,7 +26,7 @@ void worker_stop(struct worker *w);  /* close everything and end */
 void worker_set_tls(struct worker *w, struct tls_ctx *tls);
 /* True once the thread is about to end; never blocks. */
 bool worker_ended(const struct worker *w);
-/* Waits for the thread's end and takes over its pools, for the report. */
+/* Waits for the thread's end. Its pools stay for the report, until worker_free. */
 void worker_join(struct worker *w);
 /* Returns the pools to the system. */
 void worker_free(struct worker *w);

@@ -65,7 +65,7 @@ struct load_thread {
     struct slot *dirty;
     uint64_t left;       /* requests to start */
     uint64_t connecting; /* clients in their handshake */
-    size_t target; /* next one */
+    size_t target;       /* next one */
     bool stopping, holding;
     uint64_t begin_ns;
     struct load_result result;
@@ -117,6 +117,7 @@ static const struct load_target *target_of(const struct client_request *r)
 static void start_requests(struct slot *s)
 {
     struct load_thread *t = s->thread;
+    s->client.now_ns = t->now_ns; /* requests are sent with this turn's flush */
     unsigned most = t->config->churn ? 1 : (unsigned)t->config->streams;
     while (s->in_flight < most && t->left > 0 && !t->stopping) {
         struct client_request *r = &s->requests[s->idle[s->idle_count - 1]];
@@ -401,7 +402,7 @@ static int open_slot(struct load_thread *t, struct slot *s)
     struct udp_options options = {.receive_buffer_bytes = RECEIVE_BUFFER, .send_buffer_bytes = RECEIVE_BUFFER};
     uint64_t streams = t->config->streams;
     any.sa.sa_family = t->config->server.sa.sa_family;
-    *s = (struct slot){.thread = t, .timer.at_ns = CLOCK_NEVER};
+    *s = (struct slot){.thread = t, .timer.at_ns = CLOCK_NEVER, .socket.fd = -1};
     s->requests = calloc(streams, sizeof *s->requests);
     s->idle = calloc(streams, sizeof *s->idle);
     if (s->requests == NULL || s->idle == NULL || udp_open(&s->socket, &any, &options) != 0 ||
@@ -533,6 +534,7 @@ struct load_thread *load_thread_start(const struct load_config *config, unsigned
     t->timer_fd = -1;
     sem_init(&t->ready, 0, 0);
     if (pthread_create(&t->thread, NULL, run, t) != 0) {
+        fprintf(stderr, "h3load: a thread can't start: %s\n", strerror(errno));
         free(t);
         return NULL;
     }

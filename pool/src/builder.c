@@ -47,7 +47,7 @@ static bool grow(struct hp_builder *b, size_t len, size_t bytes)
     return true;
 }
 
-uint8_t *hp_builder_reserve(struct hp_builder *b, size_t bytes)
+uint8_t *hp_builder_reserve_slow(struct hp_builder *b, size_t bytes)
 {
     size_t len = b->buffer != NULL ? b->buffer->len : 0;
     if (b->overflow)
@@ -55,35 +55,25 @@ uint8_t *hp_builder_reserve(struct hp_builder *b, size_t bytes)
     if (b->buffer == NULL || bytes > b->buffer->cap - len) {
         if (bytes > b->limit - len || !grow(b, len, bytes)) {
             b->overflow = true;
+            b->room = 0;
             return NULL;
         }
+        b->room = b->buffer->cap - len;
     }
     return b->buffer->data + len;
 }
 
-void hp_builder_commit(struct hp_builder *b, size_t bytes)
-{
-    b->buffer->len += bytes;
-}
-
-void hp_builder_append(struct hp_builder *b, const void *bytes, size_t len)
-{
-    uint8_t *to = hp_builder_reserve(b, len);
-    if (to == NULL)
-        return;
-    memcpy(to, bytes, len);
-    hp_builder_commit(b, len);
-}
-
 void hp_builder_append_u64(struct hp_builder *b, uint64_t value)
 {
-    char digits[20];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    hp_builder_append(b, digits + at, sizeof digits - at);
+    unsigned digits = 1;
+    for (uint64_t power = 10; digits < 20 && value >= power; power *= 10)
+        digits++;
+    uint8_t *to = hp_builder_reserve(b, digits);
+    if (to == NULL)
+        return;
+    for (unsigned i = digits; i > 0; i--, value /= 10)
+        to[i - 1] = (uint8_t)('0' + value % 10);
+    hp_builder_commit(b, digits);
 }
 
 void hp_builder_append_hex(struct hp_builder *b, uint64_t value, unsigned digits)

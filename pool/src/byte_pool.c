@@ -48,7 +48,7 @@ struct hp_byte_pool *hp_byte_pool_make(struct hp_pool_manager *manager, const ch
     struct hp_byte_pool *pool = hp_system_map(bytes, 4096);
     if (pool == NULL)
         return NULL;
-    pool->owner = (uintptr_t)&hp_thread_anchor;
+    atomic_store_explicit(&pool->owner, (uintptr_t)&hp_thread_anchor, memory_order_relaxed);
     pool->class_first = first;
     pool->class_count = count;
     pool->bytes_max = hp_class_bytes(first + count - 1);
@@ -88,7 +88,7 @@ void hp_byte_pool_free(struct hp_byte_pool *pool)
 
 void hp_byte_pool_adopt(struct hp_byte_pool *pool)
 {
-    pool->owner = (uintptr_t)&hp_thread_anchor;
+    atomic_store_explicit(&pool->owner, (uintptr_t)&hp_thread_anchor, memory_order_relaxed);
 }
 
 bool hp_pool_hold(struct hp_byte_pool *pool, uint64_t bytes)

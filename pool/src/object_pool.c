@@ -40,7 +40,7 @@ void hp_object_pool_fini(struct hp_object_pool *pool)
 
 void *hp_object_pool_get_slow(struct hp_object_pool *pool)
 {
-    if (pool->blocks->owner != (uintptr_t)&hp_thread_anchor)
+    if (!hp_byte_pool_mine(pool->blocks))
         hp_die("pool '%s': get by a thread that does not own it", pool->blocks->name);
     void *object = hp_source_take(pool->blocks, pool->bin, pool->bin->block_bytes);
     if (object != NULL && pool->ops.construct != NULL)
@@ -50,7 +50,7 @@ void *hp_object_pool_get_slow(struct hp_object_pool *pool)
 
 void hp_object_pool_put_slow(struct hp_object_pool *pool, void *object)
 {
-    if (pool->blocks->owner != (uintptr_t)&hp_thread_anchor)
+    if (!hp_byte_pool_mine(pool->blocks))
         hp_die("pool '%s': put by a thread that does not own it", pool->blocks->name);
     uint32_t n = HP_READ(pool->bin->front_count);
     if (n != 0 && pool->bin->front[n - 1] == object)

@@ -38,7 +38,7 @@ static uint64_t units_for(int64_t bytes)
 
 void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes)
 {
-    if (HP_UNLIKELY(pool->owner != (uintptr_t)&hp_thread_anchor))
+    if (HP_UNLIKELY(!hp_byte_pool_mine(pool)))
         hp_die("pool '%s': get by a thread that does not own it", pool->name);
     /* The limit comes after malloc, which alone knows the size that is counted. */
     void *block = bytes <= SIZE_MAX / 2 ? malloc(bytes != 0 ? bytes : 1) : NULL;
@@ -60,7 +60,7 @@ void hp_byte_pool_put_slow(struct hp_byte_pool *pool, void *block)
     if (block == NULL)
         return;
     size_t bytes = malloc_usable_size(block);
-    if (HP_LIKELY(pool->owner == (uintptr_t)&hp_thread_anchor)) {
+    if (HP_LIKELY(hp_byte_pool_mine(pool))) {
         HP_SUB(pool->other_live, 1);
         HP_SUB(pool->other_bytes, bytes);
     } else {

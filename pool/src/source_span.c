@@ -306,7 +306,7 @@ void hp_source_give(struct hp_byte_pool *pool, void *block)
 
 void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes)
 {
-    if (HP_UNLIKELY(pool->owner != (uintptr_t)&hp_thread_anchor))
+    if (HP_UNLIKELY(!hp_byte_pool_mine(pool)))
         hp_die("pool '%s': get by a thread that does not own it", pool->name);
     if (HP_UNLIKELY(HP_READ(pool->remote) != NULL))
         hp_byte_pool_collect(pool);
@@ -378,7 +378,7 @@ void hp_byte_pool_put_slow(struct hp_byte_pool *pool, void *block)
         hp_die("pool '%s': %p was put, but is not from any pool", pool->name, block);
     if (span->pool != pool)
         hp_die("pool '%s': %p was put, but is from pool '%s'", pool->name, block, span->pool->name);
-    if (pool->owner == (uintptr_t)&hp_thread_anchor)
+    if (hp_byte_pool_mine(pool))
         owner_put(pool, span, block);
     else
         remote_put(pool, block);

@@ -67,6 +67,11 @@ static void carry_train(struct sim *sim, bool to_server, const struct udp_train 
     }
 }
 
+void sim_carry(struct sim_client *c, const uint8_t *packet, size_t len)
+{
+    carry(c->sim, true, &c->net, 0, packet, len);
+}
+
 static int send_to_client(void *ctx, const struct udp_train *t)
 {
     carry_train(ctx, false, t);
@@ -86,6 +91,8 @@ static void deliver(struct sim *sim, struct sim_packet *p)
     struct datagram d = {.data = p->data, .len = p->len, .path = p->path, .ecn = p->ecn};
     sim->delivered++;
     if (p->to_server) {
+        if (sim->first_len == 0)
+            memcpy(sim->first, p->data, sim->first_len = p->len);
         endpoint_feed(sim->endpoint, &d, sim->now_ns);
         return;
     }
@@ -115,14 +122,18 @@ void sim_inject(struct sim *sim, const uint8_t *data, size_t len)
 static void submit_one(struct sim_client *c, unsigned slot)
 {
     struct client_request *r = &c->request[slot];
-    const nghttp3_nv fields[] = {
+    static char filler[60];
+    nghttp3_nv fields[SIM_FIELDS_MAX] = {
         {(uint8_t *)":method", (uint8_t *)(uintptr_t)c->method, 7, strlen(c->method), NGHTTP3_NV_FLAG_NONE},
         {(uint8_t *)":scheme", (uint8_t *)"https", 7, 5, NGHTTP3_NV_FLAG_NONE},
         {(uint8_t *)":authority", (uint8_t *)"localhost", 10, 9, NGHTTP3_NV_FLAG_NONE},
         {(uint8_t *)":path", (uint8_t *)(uintptr_t)c->path, 5, strlen(c->path), NGHTTP3_NV_FLAG_NONE},
     };
+    memset(filler, 'x', sizeof filler);
+    for (unsigned i = 0; i < c->extra_fields; i++)
+        fields[4 + i] = (nghttp3_nv){(uint8_t *)"x-filler", (uint8_t *)filler, 8, sizeof filler, NGHTTP3_NV_FLAG_NONE};
     *r = (struct client_request){.body = c->upload, .body_len = c->upload_len};
-    int rv = client_submit(&c->client, r, fields, sizeof fields / sizeof fields[0]);
+    int rv = client_submit(&c->client, r, fields, 4 + c->extra_fields);
     CHECK(rv >= 0);
     if (rv == 0) {
         c->busy[slot] = true;
@@ -209,18 +220,21 @@ void sim_forget(struct sim_client *c)
 /* --- the world ------------------------------------------------------------------------------------------------------
  */
 
+struct tls_ctx *sim_server_tls(void)
+{
+    struct tls_error error = {""};
+    struct tls_config config = {.pair = {{"certs/localhost.pem", "certs/localhost-key.pem"}}, .pair_count = 1};
+    struct tls_ctx *tls = tls_ctx_new(&config, &error);
+    if (tls == NULL)
+        test_fail(__FILE__, __LINE__, "%s (certs/make-certs.sh makes it)", error.text);
+    return tls;
+}
+
 static void set_up_tls(struct sim *sim)
 {
     struct tls_error error = {""};
-    struct tls_config server = {
-        .pair = {{"certs/localhost.pem", "certs/localhost-key.pem"}},
-        .pair_count = 1,
-        .groups = "X25519",
-    };
-    struct client_tls_config client = {.ca_file = "certs/ca.pem", .groups = "X25519"};
-    sim->tls = tls_ctx_new(&server, &error);
-    if (sim->tls == NULL)
-        test_fail(__FILE__, __LINE__, "%s (certs/make-certs.sh makes it)", error.text);
+    struct client_tls_config client = {.ca_file = "certs/ca.pem"};
+    sim->tls = sim_server_tls();
     sim->client_env.tls = client_tls_new(&client, &error);
     if (sim->client_env.tls == NULL)
         test_fail(__FILE__, __LINE__, "%s", error.text);

@@ -12,6 +12,7 @@
 
 #define SIM_CLIENTS_MAX 64u
 #define SIM_REQUESTS_MAX 128u
+#define SIM_FIELDS_MAX 1100u
 
 struct sim_packet {
     struct sim_packet *next;
@@ -35,6 +36,7 @@ struct sim_client {
     bool check_pattern; /* the content must be that of /data/SIZE */
     bool vanished;      /* its packets go nowhere */
     bool open;
+    unsigned extra_fields; /* of 100 bytes each, in its requests */
 
     unsigned submitted, done_count, complete, failed;
     unsigned last_status;
@@ -66,6 +68,8 @@ struct sim {
     uint64_t delay_ns, jitter_ns;
     uint64_t dark_from_ns, dark_until_ns;
     uint64_t lost, delivered;
+    uint8_t first[1500]; /* the first packet to the server */
+    size_t first_len;
     uint8_t last_to_client[64]; /* first bytes of the last packet to an unknown client */
     size_t last_to_client_len;
 };
@@ -93,6 +97,11 @@ bool sim_run(struct sim *sim, bool (*done)(struct sim *sim), uint64_t for_ns);
 bool sim_all_done(struct sim *sim); /* every client's requests */
 bool sim_no_conns(struct sim *sim); /* the endpoint has no connection */
 bool sim_never(struct sim *sim);
+
+/* Carries a packet that was written outside the client's own flush. */
+void sim_carry(struct sim_client *c, const uint8_t *packet, size_t len);
+/* Another TLS context like the server's. */
+struct tls_ctx *sim_server_tls(void);
 
 /* Feeds bytes to the endpoint as a datagram from a client that does not exist. */
 void sim_inject(struct sim *sim, const uint8_t *data, size_t len);

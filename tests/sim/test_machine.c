@@ -214,7 +214,120 @@ static void test_connection_limit_refuses(void)
     check_complete(c[1], 200);
     CHECK(!c[2]->open);
     CHECK_U64(c[2]->client.end, CLIENT_END_PEER);
-    CHECK_U64(HP_READ(sim->metrics.connections_refused), 1);
+    CHECK_U64(HP_READ(sim->metrics.connections_refused), 2); /* Initials: a ClientHello with ML-KEM takes two */
+    sim_free(sim);
+}
+
+/* An upload that its client resets is gone at once: request, stream and credit; a drain does not wait for it. */
+static void test_reset_uploads_leave_nothing(void)
+{
+    struct sim_settings settings = {
+        .max_connections = 1,
+        .max_streams = 10,
+        .max_body_bytes = 16u << 20,
+        .steering = {.key = 1, .count = 1},
+    };
+    struct sim *sim = sim_new(&settings);
+    uint8_t *upload = calloc(1, 4u << 20);
+    struct sim_client *c = sim_client(sim, "/data", 0, 8);
+    c->method = "POST";
+    c->upload = upload;
+    c->upload_len = 4u << 20;
+    sim_connect(c);
+    for (unsigned round = 0; round < 10; round++) { /* many times the allowance of streams */
+        c->wanted += 8;
+        CHECK(!sim_run(sim, sim_never, 60 * NS_PER_MS));
+        CHECK(c->submitted == c->wanted);
+        for (struct client_request *r = c->client.requests; r != NULL; r = r->next)
+            ngtcp2_conn_shutdown_stream_write(c->client.quic, 0, r->stream_id, NGHTTP3_H3_REQUEST_CANCELLED);
+        CHECK(sim_run(sim, sim_all_done, 5 * NS_PER_S));
+        CHECK(!sim_run(sim, sim_never, 200 * NS_PER_MS));
+        CHECK_U64(HP_READ(sim->metrics.requests_active), 0);
+    }
+    CHECK_U64(c->complete, 0);
+    endpoint_drain(sim->endpoint, sim->now_ns);
+    CHECK(sim_run(sim, sim_no_conns, 2 * NS_PER_S));
+    free(upload);
+    sim_free(sim);
+}
+
+/* A copy of a client's first packet that comes late begins no second connection. */
+static void test_late_initials_begin_nothing(void)
+{
+    struct sim *sim = sim_new(NULL);
+    struct sim_client *c = sim_client(sim, "/health", 1, 1);
+    sim_connect(c);
+    CHECK(sim_run(sim, sim_all_done, 5 * NS_PER_S));
+    CHECK(sim->first_len >= 1200);
+    for (unsigned i = 0; i < 3; i++)
+        sim_inject(sim, sim->first, sim->first_len);
+    CHECK(!sim_run(sim, sim_never, 1 * NS_PER_S));
+    CHECK_U64(HP_READ(sim->metrics.connections_accepted), 1);
+    c->wanted = 2;
+    CHECK(sim_run(sim, sim_all_done, 5 * NS_PER_S));
+    check_complete(c, 200);
+    sim_free(sim);
+}
+
+/* Unidirectional streams of unknown types are tolerated, any number of them (RFC 9114 section 6.2.3). */
+static void test_unknown_streams_do_not_use_up_credit(void)
+{
+    struct sim *sim = sim_new(NULL);
+    struct sim_client *c = sim_client(sim, "/health", 1, 1);
+    sim_connect(c);
+    CHECK(sim_run(sim, sim_all_done, 5 * NS_PER_S));
+    for (unsigned i = 0; i < 40; i++) {
+        CHECK(!sim_run(sim, sim_never, 50 * NS_PER_MS)); /* past what pacing holds back */
+        int64_t id;
+        uint8_t packet[1500], type[] = {0x21, 'x'};
+        ngtcp2_vec data = {type, sizeof type};
+        CHECK_U64(ngtcp2_conn_open_uni_stream(c->client.quic, &id, NULL), 0);
+        ngtcp2_path_storage path;
+        ngtcp2_path_storage_zero(&path);
+        for (ngtcp2_ssize taken = -1; taken < 0;) { /* another packet may be due first */
+            ngtcp2_ssize n = ngtcp2_conn_writev_stream(c->client.quic, &path.path, NULL, packet, sizeof packet, &taken,
+                                                       NGTCP2_WRITE_STREAM_FLAG_FIN, id, &data, 1, sim->now_ns);
+            CHECK(n > 0);
+            sim_carry(c, packet, (size_t)n);
+        }
+    }
+    c->wanted = 2;
+    CHECK(sim_run(sim, sim_all_done, 5 * NS_PER_S));
+    check_complete(c, 200);
+    sim_free(sim);
+}
+
+/* A reload between the datagrams of a ClientHello: the session keeps the context that it began with. */
+static void test_reload_during_a_handshake(void)
+{
+    struct sim *sim = sim_new(NULL);
+    struct sim_client *c = sim_client(sim, "/health", 1, 1);
+    sim_connect(c);
+    CHECK(!sim_run(sim, sim_never, 15 * NS_PER_MS)); /* the server's flight is on its way, the client's second is not */
+    struct tls_ctx *old = sim->tls;
+    sim->tls = sim_server_tls();
+    endpoint_set_tls(sim->endpoint, sim->tls);
+    tls_ctx_unref(old);
+    CHECK(sim_run(sim, sim_all_done, 5 * NS_PER_S));
+    check_complete(c, 200);
+    sim_free(sim);
+}
+
+/* A field section that does not end is not read for ever. */
+static void test_endless_fields_are_cut_off(void)
+{
+    struct sim *sim = sim_new(NULL);
+    struct sim_client *c = sim_client(sim, "/health", 1, 1);
+    c->extra_fields = 1000; /* of 100 bytes: six times --max-header */
+    sim_connect(c);
+    CHECK(sim_run(sim, sim_all_done, 5 * NS_PER_S));
+    CHECK_U64(c->failed, 1);
+    CHECK(!sim_run(sim, sim_never, 200 * NS_PER_MS));
+    CHECK_U64(HP_READ(sim->metrics.requests_active), 0);
+    c->wanted = 2;
+    c->extra_fields = 200; /* twice: refused, with an answer */
+    CHECK(sim_run(sim, sim_all_done, 5 * NS_PER_S));
+    CHECK_U64(c->last_status, 431);
     sim_free(sim);
 }
 
@@ -321,5 +434,7 @@ TEST_MAIN(TEST(test_handshake_and_request), TEST(test_many_requests), TEST(test_
           TEST(test_large_download_and_pieces), TEST(test_ten_percent_loss), TEST(test_blackout),
           TEST(test_silent_client_costs_little), TEST(test_timeouts), TEST(test_drain_finishes_what_is_in_flight),
           TEST(test_drain_does_not_wait_for_handshakes), TEST(test_connection_limit_refuses),
-          TEST(test_refused_uploads_give_credit_back), TEST(test_version_negotiation), TEST(test_random_datagrams),
-          TEST(test_issued_ids_are_steered), TEST(test_out_of_memory))
+          TEST(test_refused_uploads_give_credit_back), TEST(test_reset_uploads_leave_nothing),
+          TEST(test_late_initials_begin_nothing), TEST(test_unknown_streams_do_not_use_up_credit),
+          TEST(test_reload_during_a_handshake), TEST(test_endless_fields_are_cut_off), TEST(test_version_negotiation),
+          TEST(test_random_datagrams), TEST(test_issued_ids_are_steered), TEST(test_out_of_memory))

@@ -14,6 +14,7 @@
 struct hp_builder {
     struct hp_byte_pool *pool;
     struct hp_buffer *buffer;
+    size_t room;  /* bytes that fit without growing; 0 after an overflow */
     size_t limit; /* most bytes */
     bool overflow;
 };
@@ -27,12 +28,33 @@ void hp_builder_fini(struct hp_builder *builder);
  * allocated. An empty result is a buffer of len 0. */
 struct hp_buffer *hp_builder_finish(struct hp_builder *builder) HP_MUST_CHECK;
 
-/* Room for |bytes| more bytes at the end, valid until the next call, or NULL with the overflow flag. Growth doubles. */
-uint8_t *hp_builder_reserve(struct hp_builder *builder, size_t bytes) HP_MUST_CHECK;
-/* Takes the first |bytes| of the reserved room as written. */
-void hp_builder_commit(struct hp_builder *builder, size_t bytes);
+/* internal: out of line */
+uint8_t *hp_builder_reserve_slow(struct hp_builder *builder, size_t bytes) HP_MUST_CHECK;
 
-void hp_builder_append(struct hp_builder *builder, const void *bytes, size_t len);
+/* Room for |bytes| more bytes at the end, valid until the next call, or NULL with the overflow flag. Growth doubles. */
+static inline HP_MUST_CHECK uint8_t *hp_builder_reserve(struct hp_builder *builder, size_t bytes)
+{
+    if (HP_UNLIKELY(bytes - 1 >= builder->room)) /* 0 too: there may be no buffer */
+        return hp_builder_reserve_slow(builder, bytes);
+    return builder->buffer->data + builder->buffer->len;
+}
+
+/* Takes the first |bytes| of the reserved room as written. */
+static inline void hp_builder_commit(struct hp_builder *builder, size_t bytes)
+{
+    builder->buffer->len += bytes;
+    builder->room -= bytes;
+}
+
+static inline void hp_builder_append(struct hp_builder *builder, const void *bytes, size_t len)
+{
+    uint8_t *to = hp_builder_reserve(builder, len);
+    if (HP_UNLIKELY(to == NULL))
+        return;
+    memcpy(to, bytes, len);
+    hp_builder_commit(builder, len);
+}
+
 /* Decimal digits. */
 void hp_builder_append_u64(struct hp_builder *builder, uint64_t value);
 /* |digits| lower-case hexadecimal digits, 1..16. */

@@ -12,7 +12,7 @@
 #include <h3pool/types.h>
 
 struct hp_byte_pool {
-    uintptr_t owner; /* &hp_thread_anchor of the owning thread */
+    _Atomic uintptr_t owner; /* &hp_thread_anchor of the owning thread */
     uint32_t class_first, class_count;
     size_t bytes_max; /* of the last class */
     const char *name;
@@ -74,6 +74,12 @@ void hp_byte_pool_put_any(struct hp_byte_pool *pool, void *block);
 void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes) HP_MUST_CHECK;
 void hp_byte_pool_put_slow(struct hp_byte_pool *pool, void *block);
 
+/* internal: true if the calling thread owns the pool. */
+static inline bool hp_byte_pool_mine(const struct hp_byte_pool *pool)
+{
+    return HP_READ(pool->owner) == (uintptr_t)&hp_thread_anchor;
+}
+
 /* --- the fast path ------------------------------------------------------------------------------------------------ */
 
 /* The pool's bin for a size, for callers whose size never changes: hp_bin_get(pool, bin), hp_bin_put(...).
@@ -127,8 +133,7 @@ static inline HP_MUST_CHECK void *hp_byte_pool_get(struct hp_byte_pool *pool, si
 static inline void hp_byte_pool_put(struct hp_byte_pool *pool, void *block)
 {
     struct hp_span *span = hp_span_of(block);
-    if (HP_UNLIKELY(!hp_span_known(block) || span->pool != pool || span->huge_bytes != 0 ||
-                    pool->owner != (uintptr_t)&hp_thread_anchor)) {
+    if (HP_UNLIKELY(!hp_span_known(block) || span->pool != pool || span->huge_bytes != 0 || !hp_byte_pool_mine(pool))) {
         hp_byte_pool_put_slow(pool, block);
         return;
     }

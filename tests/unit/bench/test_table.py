@@ -40,6 +40,7 @@ class Cells(unittest.TestCase):
         self.assertEqual(table.change(-50.0, False, None), "-50.0 %")
         self.assertEqual(table.change(3.21, True, None), "+3.2 % ~")
         self.assertEqual(table.change(0.0, True, None), "same")
+        self.assertEqual(table.change(-0.01, True, None), "0.0 % ~")
         self.assertEqual(table.change(None, False, summarize([5.0])), "from 0 to 5.00")
         self.assertEqual(table.change(1900.0, False, None), "x 20")
 
@@ -68,6 +69,7 @@ class Terminal(unittest.TestCase):
         text = table.terminal(rows_of(samples))
         self.assertIn("not measured (the server does not time it yet)", text)
         self.assertIn("unpooled not measured (3 of 9 requests failed: status 3)", text)
+        self.assertNotIn("from 0", text)
         self.check_width(text)
 
     def test_long_reasons_are_wrapped(self):

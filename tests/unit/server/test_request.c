@@ -142,24 +142,24 @@ static void test_a_full_section_fits_the_arena(void)
     fake_close(&f);
 }
 
-static void test_sixteen_fields_are_kept(void)
+static void test_every_field_is_kept(void)
 {
     struct fake f;
     open_fake(&f);
     struct fake_stream *s = fake_begin(&f, "GET", "/");
-    for (unsigned i = 0; i < REQUEST_KEPT_FIELDS + 4; i++) {
+    for (unsigned i = 0; i < 90; i++) {
         char name[8], value[8];
         snprintf(name, sizeof name, "x-%u", i);
         snprintf(value, sizeof value, "%u", i * i);
         fake_field(s, name, value);
     }
     request_ready(s->request, true);
-    for (unsigned i = 0; i < REQUEST_KEPT_FIELDS + 4; i++) {
+    for (unsigned i = 0; i < 90; i++) {
         char name[8], value[8];
         snprintf(name, sizeof name, "x-%u", i);
         snprintf(value, sizeof value, "%u", i * i);
         struct http_text got = http_field(s->request, name);
-        CHECK(i < REQUEST_KEPT_FIELDS ? http_text_is(got, value) : got.at == NULL);
+        CHECK(got.at != NULL && http_text_is(got, value));
     }
     CHECK_U64(s->status, 200);
     fake_free(s);
@@ -208,8 +208,6 @@ static void test_no_memory_for_anything(void)
     request_ready(s->request, true);
     CHECK_U64(s->submits, 1); /* without fields: the stream is to be reset */
     CHECK_U64(s->field_count, 0);
-    struct http_slice piece;
-    CHECK(request_read(s->request, &piece) == REQUEST_READ_FAILED);
     CHECK_U64(handled, 0);
     fake_relieve(&f);
     fake_free(s);
@@ -381,7 +379,7 @@ static void test_content_that_nobody_wants(void)
 
 TEST_MAIN(TEST(test_header_bytes), TEST(test_header_count), TEST(test_a_path_that_is_too_long),
           TEST(test_many_large_fields_cost_bounded_memory), TEST(test_a_full_section_fits_the_arena),
-          TEST(test_sixteen_fields_are_kept), TEST(test_no_path_is_a_bad_request), TEST(test_no_memory_for_the_fields),
+          TEST(test_every_field_is_kept), TEST(test_no_path_is_a_bad_request), TEST(test_no_memory_for_the_fields),
           TEST(test_no_memory_for_anything), TEST(test_a_handler_that_fills_the_arena),
           TEST(test_no_memory_for_a_request), TEST(test_content_length_over_the_limit),
           TEST(test_content_up_to_the_limit), TEST(test_content_over_the_limit), TEST(test_no_content_ends_at_once),
