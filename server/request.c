@@ -167,19 +167,26 @@ void request_ready(struct http_request *r, bool fin)
         r->on_body(r, r->on_body_ctx, NULL, 0, true);
 }
 
+/* RFC 9114 section 4.1: the response is made, what still comes of the content is not wanted. */
+static void stop_reading(struct http_request *r)
+{
+    if (!r->stopped)
+        r->env->ops->stop_reading(r->stream_ctx, r);
+    r->stopped = true;
+}
+
 void request_body(struct http_request *r, const uint8_t *data, size_t len)
 {
-    if (r->responded) { /* RFC 9114 section 4.1: what still comes is not wanted */
-        if (!r->stopped)
-            r->env->ops->stop_reading(r->stream_ctx, r);
-        r->stopped = true;
-        return;
+    if (!r->responded) {
+        r->content_bytes += len;
+        if (r->content_bytes > r->env->max_body_bytes)
+            http_respond_error(r, 413, refuse_text(413), NULL, 0);
+        else if (r->on_body != NULL)
+            r->on_body(r, r->on_body_ctx, data, len, false);
+        if (!r->responded)
+            return;
     }
-    r->content_bytes += len;
-    if (r->content_bytes > r->env->max_body_bytes)
-        http_respond_error(r, 413, refuse_text(413), NULL, 0);
-    else if (r->on_body != NULL)
-        r->on_body(r, r->on_body_ctx, data, len, false);
+    stop_reading(r);
 }
 
 void request_end(struct http_request *r)

@@ -56,7 +56,7 @@ clang_build() {
 valgrind_unit() {
     need valgrind=valgrind || return
     # shellcheck disable=SC2016 # $0 is the inner shell's: the program
-    find build/tests -name '*-unpooled' -type f | xargs -P "$jobs" -n 1 sh -c '
+    find build/tests -name "*-unpooled" -type f -print0 | xargs -0 -P "$(nproc)" -n 1 sh -c '
         if valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite "$0" >"$0.log" 2>&1
         then echo "ok $0"; else echo "FAIL $0"; cat "$0.log"; fi' >build/log/valgrind.programs
     cat build/log/valgrind.programs
