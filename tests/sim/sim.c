@@ -259,7 +259,7 @@ static void set_up_endpoint(struct sim *sim, const struct sim_settings *s)
         .max_header_fields = 100,
         .max_body_bytes = s->max_body_bytes,
         .idle_timeout_ns = 30 * NS_PER_S,
-        .handshake_timeout_ns = 10 * NS_PER_S,
+        .handshake_timeout_ns = s->handshake_timeout_ns != 0 ? s->handshake_timeout_ns : 10 * NS_PER_S,
         .cc = NGTCP2_CC_ALGO_CUBIC,
     };
     sim->endpoint = endpoint_new(&config);
@@ -295,7 +295,7 @@ struct sim *sim_new(const struct sim_settings *settings)
         .ops = &client_ops,
         .random = sim_random,
         .idle_timeout_ns = 30 * NS_PER_S,
-        .handshake_timeout_ns = 10 * NS_PER_S,
+        .handshake_timeout_ns = 60 * NS_PER_S,
         .stream_window = 256u << 10,
         .conn_window = 1u << 20,
     };

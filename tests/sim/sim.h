@@ -77,6 +77,7 @@ struct sim {
 /* Settings of the endpoint that a test may change before sim_start. */
 struct sim_settings {
     uint64_t max_connections, max_streams, max_body_bytes;
+    uint64_t handshake_timeout_ns; /* 0: 10 s */
     struct cid_steering steering;
 };
 
