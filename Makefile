@@ -10,7 +10,7 @@ CACHE := $(BUILD)/CMakeCache.txt
 STAMP := $(BUILD)/.deps-$(or $(H3POOL_DEPS),auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check clean setup gone
+.PHONY: help build run compare test check clean setup gone
 
 help: ## list the commands
 	@echo "h3pool: an HTTP/3 server whose memory is a contract"
@@ -42,6 +42,13 @@ run: build certs/localhost.pem ## the server on https://localhost:4433 with a de
 	@[ ! -x $(BUILD)/h3load ] || \
 	    echo "      $(BUILD)/h3load -n 100000 -c 10 -m 32 --cacert certs/ca.pem https://localhost:4433/health"
 	@exec $(BUILD)/h3pool
+
+compare: setup certs/localhost.pem ## both builds under real HTTP/3 load, the before/after table; report in reports/memory/latest
+	@[ $(CACHE) -nt $(STAMP) ] || { cmake --preset release >$(BUILD)/configure.log && touch $(CACHE); } || \
+	    { cat $(BUILD)/configure.log; exit 1; }
+	@sh certs/make-certs.sh
+	@cmake --build $(BUILD) -j $(JOBS) --target measuring -- --quiet
+	@sh bench/compare/run.sh
 
 test: build certs/localhost.pem ## every test that needs no special rights; ends with one line
 	@sh tests/run.sh test

@@ -8,6 +8,7 @@ suites_test() {
     run unit unit release
     run lint sh tests/lint/lint.sh
     run e2e e2e build/h3pool 2
+    run compare-unit sh tests/unit/bench/run.sh
     run consumer sh tests/consumer/run.sh
 }
 

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * As in Go, the number of iterations grows until a run takes the wanted time; that last run is reported.
+ */
+#include "bench.h"
+
+#include "bench/compare/alloc_counter.h"
+#include "net/clock.h"
+#include "net/options.h"
+
+#include <h3pool/manager.h>
+#include <inttypes.h>
+#include <regex.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+#define EXIT_USAGE 2
+#define ITERATIONS_MAX 1000000000ull
+#define GROWTH_MAX 100u
+#define PAUSES_TRIED 1000u
+
+struct settings {
+    uint64_t count, time_ns;
+    const char *pattern;
+    bool json, help;
+};
+
+struct result {
+    uint64_t iterations;
+    double ns, bytes, allocs; /* of one operation */
+};
+
+/* --- measuring ------------------------------------------------------------------------------------------------------
+ */
+
+static uint64_t thread_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+void bench_pause(struct bench *b)
+{
+    b->ns += thread_ns() - b->ns_from - b->ns_pause;
+    struct alloc_counts sum = alloc_counter_sum(alloc_counter_self());
+    b->calls += alloc_counts_calls(&sum) - b->calls_from;
+    b->bytes += sum.bytes - b->bytes_from;
+}
+
+void bench_resume(struct bench *b)
+{
+    struct alloc_counts sum = alloc_counter_sum(alloc_counter_self());
+    b->calls_from = alloc_counts_calls(&sum);
+    b->bytes_from = sum.bytes;
+    b->ns_from = thread_ns();
+}
+
+/* The least that two readings of the clock are apart. */
+static uint64_t pause_cost(void)
+{
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < PAUSES_TRIED; i++) {
+        uint64_t from = thread_ns(), ns = thread_ns() - from;
+        least = ns < least ? ns : least;
+    }
+    return least;
+}
+
+static struct bench run_once(const struct bench_case *c, uint64_t iterations, uint64_t ns_pause)
+{
+    struct bench b = {.ns_pause = ns_pause};
+    bench_resume(&b);
+    c->run(&b, iterations);
+    bench_pause(&b);
+    return b;
+}
+
+static struct result measure(const struct bench_case *c, uint64_t time_ns)
+{
+    uint64_t n = 1, ns_pause = pause_cost();
+    for (;;) {
+        struct bench b = run_once(c, n, ns_pause);
+        if (b.ns >= time_ns || n >= ITERATIONS_MAX)
+            return (struct result){
+                .iterations = n,
+                .ns = (double)b.ns / (double)n,
+                .bytes = (double)b.bytes / (double)n,
+                .allocs = (double)b.calls / (double)n,
+            };
+        /* A fifth more than what the last run promises. */
+        double wanted = 1.2 * (double)n * (double)time_ns / (double)(b.ns != 0 ? b.ns : 1);
+        double most = (double)n * GROWTH_MAX;
+        uint64_t next = (uint64_t)(wanted < most ? wanted : most) + 1;
+        n = next < ITERATIONS_MAX ? next : ITERATIONS_MAX;
+    }
+}
+
+/* --- printing -------------------------------------------------------------------------------------------------------
+ */
+
+static const char *architecture(void)
+{
+    static struct utsname u;
+    uname(&u);
+    return strcmp(u.machine, "x86_64") == 0 ? "amd64" : strcmp(u.machine, "aarch64") == 0 ? "arm64" : u.machine;
+}
+
+static void cpu_name(char *out, size_t cap)
+{
+    char line[256];
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    snprintf(out, cap, "unknown");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || colon == NULL)
+            continue;
+        snprintf(out, cap, "%s", colon + 1 + strspn(colon + 1, " \t"));
+        out[strcspn(out, "\n\"\\")] = '\0';
+        break;
+    }
+    if (f != NULL)
+        fclose(f);
+}
+
+static void print_head(const struct settings *s, const char *package)
+{
+    char cpu[128];
+    cpu_name(cpu, sizeof cpu);
+    printf(s->json ? "{\"goos\":\"linux\",\"goarch\":\"%s\",\"pkg\":\"%s\",\"cpu\":\"%s\",\"pool\":\"%s\",\"clock\":"
+                     "\"thread-cputime\",\"benchmarks\":["
+                   : "goos: linux\ngoarch: %s\npkg: %s\ncpu: %s\n",
+           architecture(), package, cpu, hp_build_name());
+}
+
+static void print_result(const struct settings *s, const char *name, const struct result *r, bool first)
+{
+    if (s->json)
+        printf("%s\n{\"name\":\"%s\",\"iterations\":%" PRIu64 ",\"ns_per_op\":%.2f,\"bytes_per_op\":%.2f,"
+               "\"allocs_per_op\":%.4f}",
+               first ? "" : ",", name, r->iterations, r->ns, r->bytes, r->allocs);
+    else
+        printf("Benchmark%s/pool=%s\t%10" PRIu64 "\t%10.1f ns/op\t%8.0f B/op\t%8.0f allocs/op\n", name, hp_build_name(),
+               r->iterations, r->ns, r->bytes, r->allocs);
+    fflush(stdout);
+}
+
+/* --- the program ----------------------------------------------------------------------------------------------------
+ */
+
+static int usage(const char *wrong)
+{
+    if (wrong != NULL)
+        fprintf(stderr, "wrong argument: %s\n", wrong);
+    fprintf(wrong != NULL ? stderr : stdout, "-count N        runs of each benchmark (1)\n"
+                                             "-time DURATION  CPU time of a run, such as 500ms or 2s (1s)\n"
+                                             "-bench REGEX    only benchmarks whose name matches\n"
+                                             "-json           one JSON object instead of Go's format\n");
+    return wrong != NULL ? EXIT_USAGE : 0;
+}
+
+/* Returns NULL, or the argument that is wrong. */
+static const char *parse(struct settings *s, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i] + (strncmp(argv[i], "--", 2) == 0), *value = i + 1 < argc ? argv[i + 1] : "";
+        char *end;
+        if (strcmp(name, "-json") == 0) {
+            s->json = true;
+            continue;
+        }
+        if (strcmp(name, "-help") == 0) {
+            s->help = true;
+            continue;
+        }
+        bool good = false;
+        if (strcmp(name, "-count") == 0)
+            good = (s->count = strtoull(value, &end, 10)) != 0 && *end == '\0';
+        else if (strcmp(name, "-time") == 0)
+            good = options_parse_duration(value, &s->time_ns) == 0 && s->time_ns != 0;
+        else if (strcmp(name, "-bench") == 0)
+            good = *(s->pattern = value) != '\0';
+        if (!good)
+            return argv[i];
+        i++;
+    }
+    return NULL;
+}
+
+int bench_main(const char *package, const struct bench_case *cases, size_t count, int argc, char **argv)
+{
+    struct settings s = {.count = 1, .time_ns = NS_PER_S, .pattern = "."};
+    regex_t pattern;
+    const char *wrong = parse(&s, argc, argv);
+    if (wrong != NULL || s.help)
+        return usage(wrong);
+    if (regcomp(&pattern, s.pattern, REG_EXTENDED | REG_NOSUB) != 0)
+        return usage(s.pattern);
+    bool first = true;
+    print_head(&s, package);
+    for (size_t i = 0; i < count; i++)
+        for (uint64_t n = 0; n < s.count && regexec(&pattern, cases[i].name, 0, NULL, 0) == 0; n++) {
+            struct result r = measure(&cases[i], s.time_ns);
+            print_result(&s, cases[i].name, &r, first);
+            first = false;
+        }
+    regfree(&pattern);
+    if (s.json)
+        printf("]}\n");
+    return fflush(stdout) == 0 ? 0 : 1;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Benchmarks inside one process, printed in Go's benchmark format, so that benchstat reads them.
+ *
+ *   static void handle_health(struct bench *b, uint64_t iterations) { for (...) ... }
+ *   static const struct bench_case cases[] = {{"HandleHealth", handle_health}};
+ *   int main(int argc, char **argv) { return bench_main("h3pool/handlers", cases, 1, argc, argv); }
+ *
+ * Time is CPU time of the thread (CLOCK_THREAD_CPUTIME_ID): other work on the machine shows through the caches alone.
+ * Allocations are counted, not assumed: the program is linked with bench/compare/alloc_counter.c, which stands before
+ * malloc for all of the process, libc included. That costs about a nanosecond a call, inside the time.
+ */
+#ifndef BENCH_MICRO_BENCH_H
+#define BENCH_MICRO_BENCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What one run has measured so far. */
+struct bench {
+    uint64_t ns, calls, bytes; /* while it was not paused */
+    uint64_t ns_from, calls_from, bytes_from;
+    uint64_t ns_pause; /* what a pause and a resume measure of themselves, on average */
+};
+
+struct bench_case {
+    const char *name; /* after "Benchmark", with "/key=value" parts */
+    /* Does |iterations| operations; is called with the clock running and returns with it running. */
+    void (*run)(struct bench *b, uint64_t iterations);
+};
+
+/* What lies between these two is not measured. Reading the clock takes a few hundred nanoseconds, of which the part
+ * inside the measured time is taken off; so put many operations between two pauses. */
+void bench_pause(struct bench *b);
+void bench_resume(struct bench *b);
+
+/* Keeps the compiler from leaving out what |p| points to, or anything written before. Costs nothing. */
+static inline void bench_use(const void *p)
+{
+    __asm__ volatile("" : : "r"(p) : "memory");
+}
+
+/* Runs the cases as the command line says (-help lists it) and prints them. |package| is for the line "pkg:". Returns
+ * the exit status. */
+int bench_main(const char *package, const struct bench_case *cases, size_t count, int argc, char **argv);
+
+#endif
