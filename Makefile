@@ -43,7 +43,7 @@ run: build certs/localhost.pem ## the server on https://localhost:4433 with a de
 	    echo "      $(BUILD)/h3load -n 100000 -c 10 -m 32 --cacert certs/ca.pem https://localhost:4433/health"
 	@exec $(BUILD)/h3pool
 
-compare: setup certs/localhost.pem ## both builds under real HTTP/3 load, the before/after table; report in reports/memory/latest
+compare: setup certs/localhost.pem ## both builds under HTTP/3 load: the before/after table, and a report in reports/
 	@[ $(CACHE) -nt $(STAMP) ] || { cmake --preset release >$(BUILD)/configure.log && touch $(CACHE); } || \
 	    { cat $(BUILD)/configure.log; exit 1; }
 	@sh certs/make-certs.sh

@@ -201,13 +201,14 @@ def timed(bench, build):
 # --- what connections take --------------------------------------------------------------------------------------------
 
 
-def idle_reading(server, client):
-    """RSS and the pools' live bytes when all connections are open and no request is left, or None if the load, the
-    process `client`, ended before that. Ends the load then."""
+def idle_reading(server, client, before):
+    """RSS and the pools' live bytes when all connections are open and all their requests done (since the pool table
+    `before`), or None if the load, the process `client`, ended before that. Ends the load then."""
     deadline = time.monotonic() + RUN_EXTRA_S
     while client.poll() is None and time.monotonic() < deadline:
         table = server.pools()
-        if table["conn"]["live"] >= IDLE and table["request"]["live"] == 0:
+        requests = table["request"]["gets"] - before["request"]["gets"]
+        if table["conn"]["live"] >= IDLE and requests >= IDLE and table["request"]["live"] == 0:
             time.sleep(IDLE_S)
             table, rss = server.pools(), server.memory("VmRSS")
             if table["conn"]["live"] >= IDLE and client.poll() is None:
@@ -228,7 +229,7 @@ def idle(bench, build, server):
         rss, live = server.memory("VmRSS"), pool_sum(table, "live-bytes")
         readings = []
         load = bench.load(TINY, IDLE, 1, requests=IDLE, hold_s=HOLD_S)
-        bench.run(load, server, bench.h3load, lambda client: readings.append(idle_reading(server, client)))
+        bench.run(load, server, bench.h3load, lambda client: readings.append(idle_reading(server, client, table)))
         if readings[0] is None:
             raise Failure(f"{IDLE} idle connections were never there at the same time")
         bench.samples.add(build, kib_per_idle=(readings[0][0] - rss) / IDLE / 1024,
