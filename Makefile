@@ -26,9 +26,11 @@ gone:
 
 setup: $(STAMP)
 
-build: setup ## all set-up and both builds
-	@[ $(CACHE) -nt $(STAMP) ] || { cmake --preset release >$(BUILD)/configure.log && touch $(CACHE); } || \
-	    { cat $(BUILD)/configure.log; exit 1; }
+$(CACHE): $(STAMP) CMakePresets.json CMakeLists.txt $(wildcard */CMakeLists.txt cmake/*.cmake)
+	@cmake --preset release >$(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }
+	@touch $@
+
+build: $(CACHE) ## all set-up and both builds
 	@cmake --build $(BUILD) -j $(JOBS) --target programs -- --quiet
 
 certs/localhost.pem: certs/make-certs.sh | setup
@@ -43,9 +45,7 @@ run: build certs/localhost.pem ## the server on https://localhost:4433 with a de
 	    echo "      $(BUILD)/h3load -n 100000 -c 10 -m 32 --cacert certs/ca.pem https://localhost:4433/health"
 	@exec $(BUILD)/h3pool
 
-compare: setup certs/localhost.pem ## both builds under HTTP/3 load: the before/after table, and a report in reports/
-	@[ $(CACHE) -nt $(STAMP) ] || { cmake --preset release >$(BUILD)/configure.log && touch $(CACHE); } || \
-	    { cat $(BUILD)/configure.log; exit 1; }
+compare: $(CACHE) certs/localhost.pem ## both builds under HTTP/3 load: the before/after table, and a report in reports/
 	@sh certs/make-certs.sh
 	@cmake --build $(BUILD) -j $(JOBS) --target measuring -- --quiet
 	@sh bench/compare/run.sh

@@ -84,7 +84,8 @@ def parse(argv, environment):
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=rounds, default=preset("ROUNDS", "4"), help="rounds of each build (4)")
-    parser.add_argument("--duration", type=duration, default=preset("DURATION", "800ms"), help="of a measurement (800ms)")
+    parser.add_argument("--duration", type=duration, default=preset("DURATION", "800ms"),
+                        help="of a measurement (800ms)")
     parser.add_argument("--args", type=load_args, default=preset("ARGS", ""), help="more options for the load")
     parser.add_argument("--client", choices=("h3load", "h2load"), default=preset("CLIENT", "h3load"))
     parser.add_argument("--base", type=base_report, default=preset("BASE", None), metavar="REPORT",
