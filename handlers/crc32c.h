@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Continues |crc| (0 to begin with) over |len| bytes. About 0.1 ns a byte with SSE 4.2, 3 ns without. */
+/* Continues |crc| (0 to begin with) over |len| bytes. One instruction per 8 bytes with SSE 4.2. */
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t len);
 
 #endif

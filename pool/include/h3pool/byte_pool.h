@@ -34,7 +34,7 @@ struct hp_byte_pool {
  * |manager|  keeps the pool in its list and its total; it must outlive the pool.
  * |name|     not copied; pools of one name are one row in reports.
  * |min|      1..HP_CLASS_BYTES_MAX: smaller requests get a block of |min| bytes.
- * |max|      min..HP_CLASS_BYTES_MAX: larger requests get a mapping of their own (several microseconds each).
+ * |max|      min..HP_CLASS_BYTES_MAX: larger requests get a mapping of their own: a system call each.
  * |limit|    most bytes that the pool may hold, free blocks included; 0: no limit but the manager's.
  *
  * Returns NULL when the system has no memory. Maps about 100 bytes a class and 8 bytes a front entry. */
