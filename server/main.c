@@ -10,6 +10,7 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <h3pool/checks.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -282,9 +283,10 @@ static int end(struct server *s, int status)
     bridge_fini();
     if (s->started != 0)
         hp_pool_manager_print(s->manager, stderr);
-    if (hp_pool_manager_live(s->manager) != 0 && status == 0) {
+    if (hp_pool_manager_live(s->manager) != 0) {
         log_error("blocks are live at exit");
-        status = EXIT_LEAK;
+        hp_pool_manager_report(s->manager, stderr);
+        return status != 0 ? status : EXIT_LEAK; /* what is live can't be taken away from its holder */
     }
     for (unsigned i = 0; i < s->started; i++)
         if (s->worker[i] != NULL)
@@ -336,7 +338,9 @@ int main(int argc, char **argv)
     struct option_error error;
     server.start_ns = clock_monotonic_ns();
     server.manager = hp_pool_manager_new(0);
-    const char *failed = server.manager != NULL ? bridge_init(server.manager) : "no memory";
+    if (server.manager == NULL) /* what is wrong with the checks has been said */
+        return errno == EINVAL ? EXIT_USAGE : usage_error("no memory");
+    const char *failed = bridge_init(server.manager);
     if (failed != NULL)
         return usage_error(failed);
     switch (config_parse(&server.config, argc, argv, &error)) {

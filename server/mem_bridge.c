@@ -140,6 +140,10 @@ struct bridge_thread bridge_thread_leave(void)
 {
     OPENSSL_thread_stop();
     struct bridge_thread left = mine;
+    if (left.tls != NULL)
+        hp_byte_pool_abandon(left.tls);
+    if (left.loop != NULL)
+        hp_byte_pool_abandon(left.loop);
     mine = (struct bridge_thread){0};
     return left;
 }

@@ -9,6 +9,7 @@
 #include "net/options.h"
 #include "report.h"
 
+#include <errno.h>
 #include <ev.h>
 #include <netdb.h>
 #include <pthread.h>
@@ -386,6 +387,8 @@ int main(int argc, char **argv)
         .handshake_timeout_ns = 30 * NS_PER_S,
         .manager = hp_pool_manager_new(0),
     };
+    if (l.config.manager == NULL && errno == EINVAL) /* what is wrong with the checks has been said */
+        return EXIT_USAGE;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) { /* a socket per connection */
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);

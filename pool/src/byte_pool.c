@@ -34,67 +34,134 @@ static uint32_t slices_for(uint32_t block_bytes)
     }
 }
 
-struct hp_byte_pool *hp_byte_pool_make(struct hp_pool_manager *manager, const char *name, size_t min, size_t max,
-                                       uint64_t limit, uint32_t front_max)
+/* Bytes of a pool's mapping: the struct, its bins, what the checks want, and the fronts with an entry before each. */
+static size_t fronts_bytes(unsigned first, unsigned count, uint32_t front_max)
 {
-    if (min == 0 || min > max || max > HP_CLASS_BYTES_MAX)
-        hp_die("pool '%s': block sizes %zu to %zu, but 1 to %u are possible", name, min, max, HP_CLASS_BYTES_MAX);
-    unsigned first = hp_class_of(min), count = hp_class_of(max) - first + 1;
-    size_t fronts = 0;
+    size_t entries = 0;
     for (unsigned i = 0; i < count; i++)
-        fronts += front_entries(hp_class_bytes(first + i), front_max);
-    size_t head = sizeof(struct hp_byte_pool) + count * sizeof(struct hp_bin);
-    size_t bytes = (head + fronts * sizeof(void *) + 4095) & ~(size_t)4095;
+        entries += 1 + front_entries(hp_class_bytes(first + i), front_max);
+    return entries * sizeof(void *);
+}
+
+static size_t head_bytes(unsigned count)
+{
+    return sizeof(struct hp_byte_pool) + count * sizeof(struct hp_bin);
+}
+
+static size_t whole_pages(size_t bytes)
+{
+    return (bytes + 4095) & ~(size_t)4095;
+}
+
+static void check_options(const char *name, const struct hp_pool_options *o)
+{
+    if (o->min == 0 || o->min > o->max || o->max > HP_CLASS_BYTES_MAX)
+        hp_die("pool '%s': block sizes %zu to %zu, but 1 to %u are possible", name, o->min, o->max, HP_CLASS_BYTES_MAX);
+}
+
+static void init_bins(struct hp_byte_pool *pool, void **front, uint32_t front_max)
+{
+    for (unsigned i = 0; i < pool->class_count; i++) {
+        struct hp_bin *bin = &pool->bin[i];
+        uint32_t block_bytes = hp_class_bytes(pool->class_first + i);
+        uint32_t entries = front_entries(block_bytes, front_max);
+        *bin = (struct hp_bin){
+            .front = front + 1,
+            .front_cap = hp_source_front_cap(pool, entries),
+            .block_bytes = block_bytes,
+            .run_slices = slices_for(block_bytes),
+            .pool = pool,
+        };
+        front += 1 + entries;
+    }
+}
+
+struct hp_byte_pool *hp_byte_pool_make(struct hp_pool_manager *manager, const char *name,
+                                       const struct hp_pool_options *options, uint32_t front_max)
+{
+    check_options(name, options);
+    const struct hp_checks *checks = hp_pool_manager_checks(manager);
+    size_t max = options->max + hp_source_checks_overhead(checks);
+    max = max < HP_CLASS_BYTES_MAX ? max : HP_CLASS_BYTES_MAX;
+    unsigned first = hp_class_of(options->min), count = hp_class_of(max) - first + 1;
+    size_t head = head_bytes(count), extra = hp_source_checks_bytes(checks, count);
+    size_t bytes = whole_pages(head + extra + fronts_bytes(first, count, front_max));
     struct hp_byte_pool *pool = hp_system_map(bytes, 4096);
     if (pool == NULL)
         return NULL;
-    atomic_store_explicit(&pool->owner, (uintptr_t)&hp_thread_anchor, memory_order_relaxed);
+    HP_SET(pool->owner, (uintptr_t)&hp_thread_anchor);
     pool->class_first = first;
     pool->class_count = count;
     pool->bytes_max = hp_class_bytes(first + count - 1);
-    pool->name = name;
+    pool->key = hp_system_random();
     pool->manager = manager;
-    pool->limit_bytes = limit;
+    pool->limit_bytes = options->limit;
+    pool->keep_bytes = options->keep_bytes;
+    pool->huge_pages = options->huge_pages;
     pool->mapped_bytes = bytes;
-    void **front = (void **)((char *)pool + head);
-    for (unsigned i = 0; i < count; i++) {
-        struct hp_bin *bin = &pool->bin[i];
-        bin->block_bytes = hp_class_bytes(first + i);
-        bin->run_slices = slices_for(bin->block_bytes);
-        uint32_t entries = front_entries(bin->block_bytes, front_max);
-        bin->front_cap = hp_source_front_cap(entries);
-        bin->front = front;
-        front += entries;
-    }
-    hp_pool_manager_add(manager, pool);
-    return pool;
+    hp_source_checks_init(pool, (char *)pool + head);
+    init_bins(pool, (void **)((char *)pool + head + extra), front_max);
+    hp_pool_manager_add(manager, name, pool);
+    if (hp_source_init(pool))
+        return pool;
+    hp_byte_pool_free(pool);
+    return NULL;
+}
+
+struct hp_byte_pool *hp_byte_pool_new_with(struct hp_pool_manager *manager, const char *name,
+                                           const struct hp_pool_options *options)
+{
+    return hp_byte_pool_make(manager, name, options, 0);
 }
 
 struct hp_byte_pool *hp_byte_pool_new(struct hp_pool_manager *manager, const char *name, size_t min, size_t max,
                                       uint64_t limit)
 {
-    return hp_byte_pool_make(manager, name, min, max, limit, 0);
+    return hp_byte_pool_new_with(manager, name, &(struct hp_pool_options){.min = min, .max = max, .limit = limit});
+}
+
+/* Each span has at least one slice that is held, or it would have been unmapped, and its header is a page; in a mapping
+ * of its own a block's header is held like the block. */
+uint64_t hp_footprint(const struct hp_pool_options *options)
+{
+    check_options("footprint", options);
+    unsigned first = hp_class_of(options->min), count = hp_class_of(options->max) - first + 1;
+    if (options->limit == 0)
+        return UINT64_MAX;
+    uint64_t spans = options->limit / HP_SLICE_BYTES + 1;
+    return whole_pages(head_bytes(count) + fronts_bytes(first, count, 0)) + options->limit + spans * 4096;
 }
 
 void hp_byte_pool_free(struct hp_byte_pool *pool)
 {
+    struct hp_counters c;
     if (pool == NULL)
         return;
+    hp_byte_pool_collect(pool);
+    hp_byte_pool_counters(pool, &c);
+    if (pool->checks != NULL && c.live != 0)
+        hp_die("pool '%s': freed while %llu blocks of %llu bytes are live", pool->name, (unsigned long long)c.live,
+               (unsigned long long)c.live_bytes);
     hp_source_fini(pool);
     hp_pool_manager_remove(pool->manager, pool);
-    hp_pool_manager_return(pool->manager, HP_READ(pool->held_bytes));
+    hp_node_return(pool->node, HP_READ(pool->held_bytes));
     hp_system_unmap(pool, pool->mapped_bytes);
 }
 
 void hp_byte_pool_adopt(struct hp_byte_pool *pool)
 {
-    atomic_store_explicit(&pool->owner, (uintptr_t)&hp_thread_anchor, memory_order_relaxed);
+    HP_SET(pool->owner, (uintptr_t)&hp_thread_anchor);
+}
+
+void hp_byte_pool_abandon(struct hp_byte_pool *pool)
+{
+    atomic_store_explicit(&pool->owner, 0, memory_order_release);
 }
 
 bool hp_pool_hold(struct hp_byte_pool *pool, uint64_t bytes)
 {
     uint64_t limit = HP_READ(pool->limit_bytes), held = HP_READ(pool->held_bytes) + bytes;
-    if ((limit != 0 && held > limit) || !hp_pool_manager_grant(pool->manager, bytes))
+    if ((limit != 0 && held > limit) || !hp_node_grant(pool->node, bytes))
         return false;
     atomic_store_explicit(&pool->held_bytes, held, memory_order_relaxed);
     if (held > HP_READ(pool->peak_bytes))
@@ -105,7 +172,7 @@ bool hp_pool_hold(struct hp_byte_pool *pool, uint64_t bytes)
 void hp_pool_unhold(struct hp_byte_pool *pool, uint64_t bytes)
 {
     HP_SUB(pool->held_bytes, bytes);
-    hp_pool_manager_return(pool->manager, bytes);
+    hp_node_return(pool->node, bytes);
 }
 
 void hp_byte_pool_counters(const struct hp_byte_pool *pool, struct hp_counters *out)
@@ -131,7 +198,7 @@ void *hp_byte_pool_resize(struct hp_byte_pool *pool, void *block, size_t bytes)
         return NULL;
     }
     size_t usable = hp_byte_pool_usable(block);
-    if (bytes <= usable && bytes >= usable / 2)
+    if (bytes <= usable && bytes >= usable / 2 && pool->checks == NULL)
         return block;
     void *moved = hp_byte_pool_get(pool, bytes);
     if (moved == NULL)

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Heap of the pooled build. Blocks up to 2 KiB are cut from 8 KiB chunks and, once freed, wait in a list per class;
- * larger ones are blocks of the byte pool. There is no coalescing and a chunk is given back only when the heap is
- * dropped: the libraries that use it never give much back before the connection ends, and a free costs a push.
+ * Heap. Blocks up to 2 KiB are cut from 8 KiB chunks and, once freed, wait in a list per class; larger ones are blocks
+ * of the byte pool. There is no coalescing and a chunk is given back only when the heap is dropped: the libraries that
+ * use it never give much back before the connection ends, and a free costs a push.
  *
  * Each block has 8 bytes before it: its size with them, and a magic number that says used or free, so that a double
  * free and a foreign pointer are found when they happen.
+ *
+ * In the pass-through build, with checks, and under sanitizers every block is large: a block of the pool, so that
+ * malloc or the checks see it. They stay linked, since dropping a heap whole is part of its contract.
  */
 #include <h3pool/heap.h>
 
@@ -36,7 +39,7 @@ static_assert(sizeof(struct large) % 16 == 0, "a large payload is aligned to 16"
 
 void hp_heap_init(struct hp_heap *heap, struct hp_byte_pool *pool)
 {
-    *heap = (struct hp_heap){.pool = pool};
+    *heap = (struct hp_heap){.pool = pool, .small_max = hp_source_blocks_alone(pool) ? 0 : SMALL_MAX - HEADER};
 }
 
 void hp_heap_drop(struct hp_heap *heap)
@@ -157,11 +160,9 @@ static void large_free(struct hp_heap *heap, struct large *large)
 
 void *hp_heap_alloc(struct hp_heap *heap, size_t bytes)
 {
-    if (bytes == 0)
-        bytes = 1;
     if (HP_UNLIKELY(heap->failed))
         return NULL;
-    void *block = bytes <= SMALL_MAX - HEADER ? small_alloc(heap, bytes) : large_alloc(heap, bytes);
+    void *block = bytes <= heap->small_max ? small_alloc(heap, bytes) : large_alloc(heap, bytes);
     if (HP_UNLIKELY(block == NULL)) {
         heap->failed = true;
         return NULL;

@@ -17,12 +17,15 @@ static void destruct(void *ctx, void *object)
 int hp_object_pool_init(struct hp_object_pool *pool, struct hp_pool_manager *manager, const char *name, size_t bytes,
                         uint32_t kept_max, const struct hp_object_ops *ops)
 {
-    struct hp_byte_pool *blocks = hp_byte_pool_make(manager, name, bytes, bytes, 0, kept_max != 0 ? kept_max : 1);
+    struct hp_pool_options options = {.min = bytes, .max = bytes};
+    kept_max = kept_max < HP_FRONT_MAX ? kept_max : HP_FRONT_MAX;
+    struct hp_byte_pool *blocks = hp_byte_pool_make(manager, name, &options, kept_max != 0 ? kept_max : 1);
     if (blocks == NULL)
         return -1;
     *pool = (struct hp_object_pool){
         .blocks = blocks,
         .bin = hp_byte_pool_bin(blocks, bytes),
+        .object_bytes = bytes,
         .ops = ops != NULL ? *ops : (struct hp_object_ops){0},
     };
     if (kept_max == 0)
@@ -42,7 +45,7 @@ void *hp_object_pool_get_slow(struct hp_object_pool *pool)
 {
     if (!hp_byte_pool_mine(pool->blocks))
         hp_die("pool '%s': get by a thread that does not own it", pool->blocks->name);
-    void *object = hp_source_take(pool->blocks, pool->bin, pool->bin->block_bytes);
+    void *object = hp_source_take(pool->blocks, pool->bin, pool->object_bytes);
     if (object != NULL && pool->ops.construct != NULL)
         pool->ops.construct(object);
     return object;
@@ -52,8 +55,18 @@ void hp_object_pool_put_slow(struct hp_object_pool *pool, void *object)
 {
     if (!hp_byte_pool_mine(pool->blocks))
         hp_die("pool '%s': put by a thread that does not own it", pool->blocks->name);
-    uint32_t n = HP_READ(pool->bin->front_count);
-    if (n != 0 && pool->bin->front[n - 1] == object)
+    hp_source_verify(pool->blocks, pool->bin, object); /* before it is touched */
+    if (pool->ops.reset != NULL)
+        pool->ops.reset(object);
+    if (!hp_bin_push(pool->bin, object))
+        hp_object_pool_put_full(pool, object);
+}
+
+void hp_object_pool_put_full(struct hp_object_pool *pool, void *object)
+{
+    if (!hp_byte_pool_mine(pool->blocks))
+        hp_die("pool '%s': put by a thread that does not own it", pool->blocks->name);
+    if (pool->bin->front[(ptrdiff_t)hp_bin_front(pool->bin) - 1] == object)
         hp_die("pool '%s': object %p was put twice", pool->blocks->name, object);
     destruct(pool, object);
     hp_source_give(pool->blocks, object);

@@ -18,10 +18,22 @@ const char *hp_build_name(void)
     return "unpooled";
 }
 
-uint32_t hp_source_front_cap(uint32_t wanted)
+uint32_t hp_source_front_cap(const struct hp_byte_pool *pool, uint32_t wanted)
 {
-    (void)wanted;
+    (void)pool, (void)wanted;
     return 0;
+}
+
+bool hp_source_blocks_alone(const struct hp_byte_pool *pool)
+{
+    (void)pool;
+    return true;
+}
+
+bool hp_source_init(struct hp_byte_pool *pool)
+{
+    (void)pool; /* malloc keeps what it likes */
+    return true;
 }
 
 /* Bytes of live blocks; negative in a pool on which put_any has counted the blocks of others. */
@@ -70,6 +82,12 @@ void hp_byte_pool_put_slow(struct hp_byte_pool *pool, void *block)
     free(block);
 }
 
+void hp_byte_pool_put_sized_slow(struct hp_byte_pool *pool, void *block, size_t bytes)
+{
+    (void)bytes;
+    hp_byte_pool_put_slow(pool, block);
+}
+
 void hp_byte_pool_put_any(struct hp_byte_pool *pool, void *block)
 {
     hp_byte_pool_put_slow(pool, block);
@@ -84,6 +102,11 @@ void *hp_source_take(struct hp_byte_pool *pool, struct hp_bin *bin, size_t bytes
 void hp_source_give(struct hp_byte_pool *pool, void *block)
 {
     hp_byte_pool_put_slow(pool, block);
+}
+
+void hp_source_verify(struct hp_byte_pool *pool, struct hp_bin *bin, void *block)
+{
+    (void)pool, (void)bin, (void)block; /* malloc's blocks do not lead to their pool */
 }
 
 size_t hp_byte_pool_usable(const void *block)
@@ -105,6 +128,39 @@ size_t hp_byte_pool_trim(struct hp_byte_pool *pool)
     hp_pool_unhold(pool, held - keep);
     malloc_trim(0);
     return (size_t)(held - keep);
+}
+
+size_t hp_byte_pool_trim_idle(struct hp_byte_pool *pool, size_t bytes_max)
+{
+    (void)pool, (void)bytes_max; /* malloc has a threshold of its own for what lies at the end of its heap */
+    return 0;
+}
+
+/* The checks are left to what checks malloc. */
+size_t hp_source_checks_overhead(const struct hp_checks *checks)
+{
+    (void)checks;
+    return 0;
+}
+size_t hp_source_checks_bytes(const struct hp_checks *checks, unsigned class_count)
+{
+    (void)checks, (void)class_count;
+    return 0;
+}
+void hp_source_checks_init(struct hp_byte_pool *pool, void *memory)
+{
+    (void)pool, (void)memory;
+}
+void hp_source_walk(const struct hp_byte_pool *pool, void (*visit)(void *ctx, size_t bytes, uint32_t site), void *ctx)
+{
+    (void)pool, (void)visit, (void)ctx;
+}
+
+const char *hp_source_site_text(uint32_t site, char *out)
+{
+    (void)site;
+    out[0] = '\0';
+    return out;
 }
 
 void hp_source_counters(const struct hp_byte_pool *pool, struct hp_counters *out)

@@ -8,9 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/random.h>
+#include <time.h>
 
 _Thread_local char hp_thread_anchor;
-_Atomic uint8_t hp_span_map[(1ull << HP_ADDRESS_BITS) / HP_SPAN_BYTES / 8];
+_Atomic uint8_t hp_span_map[(1ull << HP_ADDRESS_BITS) / HP_SPAN_BYTES];
+struct hp_bin hp_no_bin;
 
 _Noreturn void hp_die(const char *format, ...)
 {
@@ -41,4 +44,15 @@ void *hp_system_map(size_t bytes, size_t align)
 void hp_system_unmap(void *memory, size_t bytes)
 {
     munmap(memory, bytes);
+}
+
+uint64_t hp_system_random(void)
+{
+    uint64_t random;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random) { /* early at boot */
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        random = ((uint64_t)t.tv_nsec << 32 ^ (uint64_t)t.tv_sec ^ (uintptr_t)&t) * 0x9e3779b97f4a7c15u;
+    }
+    return random;
 }

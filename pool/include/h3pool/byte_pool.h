@@ -2,8 +2,9 @@
  *
  * Byte pool: blocks by size class, given back with or without their size, from any thread.
  *
- * Misuse (a foreign pointer, a block of another pool, an immediate double put) ends the process with one line that
- * names the pool. Contents of a new block are whatever was left there, unless said otherwise.
+ * Misuse ends the process with one line that names the pool. Always found: a pointer that is from no pool or from
+ * another one, and a block that is put twice in a row. What else is found, at what price, is chosen by checks.h.
+ * Contents of a new block are whatever was left there, unless said otherwise.
  */
 #ifndef H3POOL_BYTE_POOL_H
 #define H3POOL_BYTE_POOL_H
@@ -11,49 +12,79 @@
 #include <h3pool/counters.h>
 #include <h3pool/types.h>
 
+struct hp_check_state;
+struct hp_pool_node;
+
 struct hp_byte_pool {
     _Atomic uintptr_t owner; /* &hp_thread_anchor of the owning thread */
+    size_t bytes_max;        /* of the last class */
     uint32_t class_first, class_count;
-    size_t bytes_max; /* of the last class */
     const char *name;
+    uint64_t key;                  /* links in free blocks are encoded with it */
+    struct hp_check_state *checks; /* NULL: none */
     struct hp_pool_manager *manager;
+    struct hp_pool_node *node; /* its place in the manager's tree */
     struct hp_byte_pool *next; /* in the manager */
+    struct hp_byte_pool *next_of_kind;
     struct hp_span *spans;
+    uint64_t dirty_bytes, dirty_low_bytes; /* free slices with pages; the least of it since the last idle trim */
+    uint64_t keep_bytes;                   /* that trims leave */
+    bool huge_pages;
     _Atomic uint64_t held_bytes, peak_bytes, refused, limit_bytes;
     _Atomic uint64_t other_gets, other_live, other_bytes; /* blocks outside the bins */
     size_t mapped_bytes;                                  /* of this struct with its bins and fronts */
     void (*drop)(void *ctx, void *object); /* object pools: what leaves the front for a run goes through it */
     void *drop_ctx;
-    alignas(64) _Atomic(void *) remote; /* put by other threads, linked through the first word */
+    alignas(64) _Atomic(void *) remote; /* put by other threads, linked through the first word, encoded */
     _Atomic uint64_t remote_puts, remote_bytes;
     alignas(64) struct hp_bin bin[];
 };
 
+/* How a pool is made. Zero is a legal value of everything but |min| and |max|. */
+struct hp_pool_options {
+    size_t min;          /* 1..HP_CLASS_BYTES_MAX: smaller requests get a block of |min| bytes */
+    size_t max;          /* min..HP_CLASS_BYTES_MAX: larger requests get a mapping of their own: a system call each */
+    uint64_t limit;      /* most bytes that the pool may hold, free blocks included; 0: no limit but the manager's */
+    uint64_t keep_bytes; /* mapped and touched at birth, so that gets within it meet no page fault; never trimmed */
+    bool huge_pages;     /* asks for huge pages (MADV_HUGEPAGE): fewer TLB misses, up to 2 MiB per first touch */
+};
+
 /* Makes a pool of the calling thread.
  *
- * |manager|  keeps the pool in its list and its total; it must outlive the pool.
- * |name|     not copied; pools of one name are one row in reports.
- * |min|      1..HP_CLASS_BYTES_MAX: smaller requests get a block of |min| bytes.
- * |max|      min..HP_CLASS_BYTES_MAX: larger requests get a mapping of their own: a system call each.
- * |limit|    most bytes that the pool may hold, free blocks included; 0: no limit but the manager's.
+ * |manager|  keeps the pool in its tree and its totals; it must outlive the pool.
+ * |name|     a path such as "tls" or "connection/heap" (manager.h); not copied. Pools of one name are one row in
+ * reports.
  *
- * Returns NULL when the system has no memory. Maps about 100 bytes a class and 8 bytes a front entry. */
+ * Returns NULL when the system has no memory, or a limit refuses |keep_bytes|. Maps 64 bytes a class and 8 bytes a
+ * front entry, of which only what is used is touched. */
+struct hp_byte_pool *hp_byte_pool_new_with(struct hp_pool_manager *manager, const char *name,
+                                           const struct hp_pool_options *options) HP_MUST_CHECK;
+/* The same with |min|, |max| and |limit| of the options. */
 struct hp_byte_pool *hp_byte_pool_new(struct hp_pool_manager *manager, const char *name, size_t min, size_t max,
                                       uint64_t limit) HP_MUST_CHECK;
 
 /* Ends a pool: leaves the manager and returns all memory to the system. Nothing of it may be live. */
 void hp_byte_pool_free(struct hp_byte_pool *pool);
 
-/* Makes the calling thread the owner. The thread that owned it must have ended, or must never use it again except to
- * put. This is how a thread that ends hands its memory over. */
+/* Leaves the pool without an owner: any thread may put, none may get. The last thing that a thread does with a pool
+ * that outlives it. */
+void hp_byte_pool_abandon(struct hp_byte_pool *pool);
+/* Makes the calling thread the owner. The pool must have been abandoned, and the caller must know of it (as by joining
+ * the thread that did it). This is how a thread that ends hands its memory over. */
 void hp_byte_pool_adopt(struct hp_byte_pool *pool);
 
 /* Takes in what other threads have put. Every slow get does it by itself; call it before reading final counters. */
 void hp_byte_pool_collect(struct hp_byte_pool *pool);
 
-/* Gives empty memory back to the system: fronts are emptied, empty spans unmapped, free slices discarded. Takes
- * system calls: keep it off the data path. Owner only. Returns the bytes by which held memory fell. */
+/* Gives all unused memory back to the system, but for the pool's |keep_bytes|: fronts are emptied, dirty slices
+ * discarded, empty spans unmapped. Takes system calls: keep it off the data path. Owner only. Returns the bytes by
+ * which held memory fell. */
 size_t hp_byte_pool_trim(struct hp_byte_pool *pool);
+
+/* Gives back what has lain idle since the last call: at most |bytes_max|, and no more than the least that was free at
+ * any moment in between, so that memory which a steady load swings through stays. Meant for a timer. Owner only; about
+ * 10 us per 64 KiB. Returns the bytes by which held memory fell. */
+size_t hp_byte_pool_trim_idle(struct hp_byte_pool *pool, size_t bytes_max);
 
 /* Fills |out| from any thread. Numbers of a pool in use are each right, but not all of the same instant. */
 void hp_byte_pool_counters(const struct hp_byte_pool *pool, struct hp_counters *out);
@@ -70,14 +101,27 @@ void *hp_byte_pool_resize(struct hp_byte_pool *pool, void *block, size_t bytes) 
  * put on |pool|; the sum over the name is right in both. Any thread. */
 void hp_byte_pool_put_any(struct hp_byte_pool *pool, void *block);
 
+/* Most bytes of memory that a pool with these options can ever cost, whatever its callers do: blocks, headers, fronts
+ * and the struct; UINT64_MAX without a limit. The pages of a process's other memory and the kernel's page tables are
+ * not in it. The pass-through build answers the same. */
+uint64_t hp_footprint(const struct hp_pool_options *options);
+
 /* --- internal: out of line ---------------------------------------------------------------------------------------- */
 void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes) HP_MUST_CHECK;
 void hp_byte_pool_put_slow(struct hp_byte_pool *pool, void *block);
+/* |bytes| is what the block was asked with. */
+void hp_byte_pool_put_sized_slow(struct hp_byte_pool *pool, void *block, size_t bytes);
 
 /* internal: true if the calling thread owns the pool. */
 static inline bool hp_byte_pool_mine(const struct hp_byte_pool *pool)
 {
     return HP_READ(pool->owner) == (uintptr_t)&hp_thread_anchor;
+}
+
+/* internal: blocks in a front. */
+static inline uint32_t hp_bin_front(const struct hp_bin *bin)
+{
+    return (uint32_t)(HP_READ(bin->state) & HP_FRONT_MAX);
 }
 
 /* --- the fast path ------------------------------------------------------------------------------------------------ */
@@ -90,15 +134,27 @@ static inline struct hp_bin *hp_byte_pool_bin(struct hp_byte_pool *pool, size_t 
     return &pool->bin[c > pool->class_first ? c - pool->class_first : 0];
 }
 
-/* internal: |bytes| is what the caller wants of the block, for the sanitizers' sake. */
+/* internal: |bytes| is what the caller wants of the block, for the checks' sake. */
 static inline HP_MUST_CHECK void *hp_bin_take(struct hp_byte_pool *pool, struct hp_bin *bin, size_t bytes)
 {
-    uint32_t n = HP_READ(bin->front_count);
+    uint64_t state = HP_READ(bin->state);
+    uint32_t n = (uint32_t)(state & HP_FRONT_MAX);
     if (HP_UNLIKELY(n == 0))
         return hp_byte_pool_get_slow(pool, bytes);
-    HP_ADD(bin->gets, 1);
-    atomic_store_explicit(&bin->front_count, n - 1, memory_order_relaxed);
+    HP_SET(bin->state, state + (1u << HP_FRONT_BITS) - 1);
     return bin->front[n - 1];
+}
+
+/* internal: lays a block of the bin on its front; false if there is no room, or the block lies on top already. */
+static inline HP_MUST_CHECK bool hp_bin_push(struct hp_bin *bin, void *block)
+{
+    uint64_t state = HP_READ(bin->state);
+    uint32_t n = (uint32_t)(state & HP_FRONT_MAX);
+    if (HP_UNLIKELY(n >= bin->front_cap || bin->front[(ptrdiff_t)n - 1] == block))
+        return false;
+    bin->front[n] = block;
+    HP_SET(bin->state, state + 1);
+    return true;
 }
 
 /* A block of the bin's class, or NULL. Owner only. */
@@ -110,13 +166,8 @@ static inline HP_MUST_CHECK void *hp_bin_get(struct hp_byte_pool *pool, struct h
 /* Gives back a block of exactly this bin. Owner only. */
 static inline void hp_bin_put(struct hp_byte_pool *pool, struct hp_bin *bin, void *block)
 {
-    uint32_t n = HP_READ(bin->front_count);
-    if (HP_UNLIKELY(n >= bin->front_cap || (n != 0 && bin->front[n - 1] == block))) {
-        hp_byte_pool_put_slow(pool, block);
-        return;
-    }
-    bin->front[n] = block;
-    atomic_store_explicit(&bin->front_count, n + 1, memory_order_relaxed);
+    if (HP_UNLIKELY((uintptr_t)block / HP_SLICE_BYTES != bin->warm_slice || !hp_bin_push(bin, block)))
+        hp_byte_pool_put_sized_slow(pool, block, bin->block_bytes);
 }
 
 /* A block of at least |bytes| bytes, or NULL when a limit or the system refuses it. 0 bytes is taken as 1. Owner only.
@@ -132,12 +183,23 @@ static inline HP_MUST_CHECK void *hp_byte_pool_get(struct hp_byte_pool *pool, si
  * block in the pool's remote list, without a lock. */
 static inline void hp_byte_pool_put(struct hp_byte_pool *pool, void *block)
 {
-    struct hp_span *span = hp_span_of(block);
-    if (HP_UNLIKELY(!hp_span_known(block) || span->pool != pool || span->huge_bytes != 0 || !hp_byte_pool_mine(pool))) {
+    struct hp_bin *bin = &hp_no_bin;
+    if (HP_LIKELY(hp_span_known(block)))
+        bin = hp_bin_of(block);
+    if (HP_UNLIKELY(bin->pool != pool || !hp_byte_pool_mine(pool) || !hp_bin_push(bin, block)))
         hp_byte_pool_put_slow(pool, block);
-        return;
+}
+
+/* The same for a caller that knows with how many bytes the block was asked for: a wrong number is misuse, and found if
+ * it is of another class. Cheaper where blocks of many sizes take turns. */
+static inline void hp_byte_pool_put_sized(struct hp_byte_pool *pool, void *block, size_t bytes)
+{
+    if (HP_LIKELY(bytes - 1 < pool->bytes_max && hp_byte_pool_mine(pool))) {
+        struct hp_bin *bin = hp_byte_pool_bin(pool, bytes);
+        if (HP_LIKELY((uintptr_t)block / HP_SLICE_BYTES == bin->warm_slice && hp_bin_push(bin, block)))
+            return;
     }
-    hp_bin_put(pool, hp_run_of(span, block)->bin, block);
+    hp_byte_pool_put_sized_slow(pool, block, bytes);
 }
 
 #endif

@@ -4,7 +4,7 @@
  * connection. Blocks are freed without their size; what the heap holds is the connection's account; and a heap whose
  * user can't be trusted any more (an allocation failed inside a library) is frozen and dropped whole.
  *
- *   chunk (8 KiB from the byte pool, aligned to itself)
+ *   chunk (8 KiB from the byte pool)
  *   |next|hdr payload........|hdr payload..|hdr (free) link ....|          untouched          |
  *         \ 8 bytes: size of the block, magic                    at ^                     end ^
  *   large block (own block of the byte pool):  |next|prev|size|hdr payload ........................|
@@ -32,6 +32,7 @@ struct hp_heap {
     uint64_t live_blocks;
     uint64_t live_bytes;
     uint64_t held_bytes;
+    size_t small_max; /* larger blocks come from the pool one by one */
     bool failed;
     void *bin[HP_HEAP_BINS];
 };

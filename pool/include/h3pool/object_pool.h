@@ -21,6 +21,7 @@ struct hp_object_ops {
 struct hp_object_pool {
     struct hp_byte_pool *blocks; /* of one class; the front of its bin holds the constructed objects */
     struct hp_bin *bin;
+    size_t object_bytes;
     struct hp_object_ops ops;
 };
 
@@ -31,14 +32,16 @@ int hp_object_pool_init(struct hp_object_pool *pool, struct hp_pool_manager *man
 /* Destructs what is kept and ends the pool. No object may be live. */
 void hp_object_pool_fini(struct hp_object_pool *pool);
 
-/* internal: out of line */
+/* internal: out of line. The second one: an object that has been reset and finds no room, or lies on the front already.
+ */
 void *hp_object_pool_get_slow(struct hp_object_pool *pool) HP_MUST_CHECK;
 void hp_object_pool_put_slow(struct hp_object_pool *pool, void *object);
+void hp_object_pool_put_full(struct hp_object_pool *pool, void *object);
 
 /* A constructed object, or NULL when memory is refused. Owner only. */
 static inline HP_MUST_CHECK void *hp_object_pool_get(struct hp_object_pool *pool)
 {
-    if (HP_UNLIKELY(HP_READ(pool->bin->front_count) == 0))
+    if (HP_UNLIKELY(hp_bin_front(pool->bin) == 0))
         return hp_object_pool_get_slow(pool);
     return hp_bin_get(pool->blocks, pool->bin);
 }
@@ -46,13 +49,14 @@ static inline HP_MUST_CHECK void *hp_object_pool_get(struct hp_object_pool *pool
 /* Resets the object and keeps it, or destructs it. Owner only; another thread's put is misuse. */
 static inline void hp_object_pool_put(struct hp_object_pool *pool, void *object)
 {
-    if (pool->ops.reset != NULL)
-        pool->ops.reset(object);
-    if (HP_UNLIKELY(HP_READ(pool->bin->front_count) >= pool->bin->front_cap)) {
+    if (HP_UNLIKELY((uintptr_t)object / HP_SLICE_BYTES != pool->bin->warm_slice)) {
         hp_object_pool_put_slow(pool, object);
         return;
     }
-    hp_bin_put(pool->blocks, pool->bin, object);
+    if (pool->ops.reset != NULL)
+        pool->ops.reset(object);
+    if (HP_UNLIKELY(!hp_bin_push(pool->bin, object)))
+        hp_object_pool_put_full(pool, object);
 }
 
 /* Typed get and put: HP_OBJECT_POOL(request, struct request) defines

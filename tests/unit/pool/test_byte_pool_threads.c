@@ -194,10 +194,10 @@ static void test_pool_handed_over(void)
     close_pool();
 }
 
-static void sum_of_name(void *ctx, const char *name, const struct hp_counters *sum)
+static void sum_of_name(void *ctx, const struct hp_pool_row *row)
 {
-    if (strcmp(name, "same") == 0)
-        *(struct hp_counters *)ctx = *sum;
+    if (strcmp(row->name, "same") == 0)
+        *(struct hp_counters *)ctx = row->sum;
 }
 
 static struct hp_counters same_name(void)

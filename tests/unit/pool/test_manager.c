@@ -68,12 +68,12 @@ struct walked {
     struct hp_counters sum[POOLS];
 };
 
-static void note(void *ctx, const char *name, const struct hp_counters *sum)
+static void note(void *ctx, const struct hp_pool_row *row)
 {
     struct walked *walked = ctx;
     CHECK(walked->rows < POOLS);
-    walked->name[walked->rows] = name;
-    walked->sum[walked->rows++] = *sum;
+    walked->name[walked->rows] = row->name;
+    walked->sum[walked->rows++] = row->sum;
 }
 
 static void test_walk_sums_per_name_in_order(void)
@@ -156,12 +156,12 @@ static void *churn(void *ended)
     return NULL;
 }
 
-static void check_plausible(void *ctx, const char *name, const struct hp_counters *sum)
+static void check_plausible(void *ctx, const struct hp_pool_row *row)
 {
     (void)ctx;
-    CHECK_STR(name, "churn");
-    CHECK(sum->live <= 3 * (20 + 64)); /* what is on its way to a front may be counted */
-#define X(counter, column, text) CHECK(sum->counter < 1ull << 32);
+    CHECK_STR(row->name, "churn");
+    CHECK(row->sum.live <= 3 * (20 + 64)); /* what is on its way to a front may be counted */
+#define X(counter, column, text) CHECK(row->sum.counter < 1ull << 32);
     HP_COUNTERS(X)
 #undef X
 }

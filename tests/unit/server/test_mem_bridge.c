@@ -22,11 +22,11 @@ struct wanted {
     struct hp_counters sum;
 };
 
-static void visit(void *ctx, const char *name, const struct hp_counters *sum)
+static void visit(void *ctx, const struct hp_pool_row *row)
 {
     struct wanted *w = ctx;
-    if (strcmp(name, w->name) == 0)
-        w->sum = *sum;
+    if (strcmp(row->name, w->name) == 0)
+        w->sum = row->sum;
 }
 
 /* The sum over the pools of a name. */
