@@ -29,11 +29,6 @@ struct settings {
     bool json, help;
 };
 
-struct result {
-    uint64_t iterations;
-    double ns, bytes, allocs; /* of one operation */
-};
-
 /* --- measuring ------------------------------------------------------------------------------------------------------
  */
 
@@ -60,6 +55,12 @@ void bench_resume(struct bench *b)
     b->ns_from = thread_ns();
 }
 
+void bench_metric(struct bench *b, double value, const char *unit)
+{
+    b->metric = value;
+    b->metric_unit = unit;
+}
+
 /* The least that two readings of the clock are apart. */
 static uint64_t pause_cost(void)
 {
@@ -80,17 +81,19 @@ static struct bench run_once(const struct bench_case *c, uint64_t iterations, ui
     return b;
 }
 
-static struct result measure(const struct bench_case *c, uint64_t time_ns)
+static struct bench_result measure(const struct bench_case *c, uint64_t time_ns)
 {
     uint64_t n = 1, ns_pause = pause_cost();
     for (;;) {
         struct bench b = run_once(c, n, ns_pause);
         if (b.ns >= time_ns || n >= ITERATIONS_MAX)
-            return (struct result){
+            return (struct bench_result){
                 .iterations = n,
                 .ns = (double)b.ns / (double)n,
                 .bytes = (double)b.bytes / (double)n,
                 .allocs = (double)b.calls / (double)n,
+                .metric = b.metric,
+                .metric_unit = b.metric_unit,
             };
         /* A fifth more than what the last run promises. */
         double wanted = 1.2 * (double)n * (double)time_ns / (double)(b.ns != 0 ? b.ns : 1);
@@ -137,16 +140,22 @@ static void print_head(const struct settings *s, const char *package)
            architecture(), package, cpu, hp_build_name());
 }
 
-static void print_result(const struct settings *s, const char *name, const struct result *r, bool first)
+static void print_json(const char *name, const struct bench_result *r, bool first)
 {
-    if (s->json)
-        printf("%s\n{\"name\":\"%s\",\"iterations\":%" PRIu64 ",\"ns_per_op\":%.2f,\"bytes_per_op\":%.2f,"
-               "\"allocs_per_op\":%.4f}",
-               first ? "" : ",", name, r->iterations, r->ns, r->bytes, r->allocs);
-    else
-        printf("Benchmark%s/pool=%s\t%10" PRIu64 "\t%10.1f ns/op\t%8.0f B/op\t%8.0f allocs/op\n", name, hp_build_name(),
-               r->iterations, r->ns, r->bytes, r->allocs);
-    fflush(stdout);
+    printf("%s\n{\"name\":\"%s\",\"iterations\":%" PRIu64 ",\"ns_per_op\":%.2f,\"bytes_per_op\":%.2f,"
+           "\"allocs_per_op\":%.4f",
+           first ? "" : ",", name, r->iterations, r->ns, r->bytes, r->allocs);
+    if (r->metric_unit != NULL)
+        printf(",\"metrics\":{\"%s\":%.2f}", r->metric_unit, r->metric);
+    printf("}");
+}
+
+static void print_go(const char *name, const char *name_end, const struct bench_result *r)
+{
+    printf("Benchmark%s%s\t%10" PRIu64 "\t%10.1f ns/op", name, name_end, r->iterations, r->ns);
+    if (r->metric_unit != NULL)
+        printf("\t%10.1f %s", r->metric, r->metric_unit);
+    printf("\t%8.0f B/op\t%8.0f allocs/op\n", r->bytes, r->allocs);
 }
 
 /* --- the program ----------------------------------------------------------------------------------------------------
@@ -191,7 +200,7 @@ static const char *parse(struct settings *s, int argc, char **argv)
     return NULL;
 }
 
-int bench_main(const char *package, const struct bench_case *cases, size_t count, int argc, char **argv)
+int bench_suite_main(const struct bench_suite *suite, int argc, char **argv)
 {
     struct settings s = {.count = 1, .time_ns = NS_PER_S, .pattern = "."};
     regex_t pattern;
@@ -201,15 +210,29 @@ int bench_main(const char *package, const struct bench_case *cases, size_t count
     if (regcomp(&pattern, s.pattern, REG_EXTENDED | REG_NOSUB) != 0)
         return usage(s.pattern);
     bool first = true;
-    print_head(&s, package);
-    for (size_t i = 0; i < count; i++)
-        for (uint64_t n = 0; n < s.count && regexec(&pattern, cases[i].name, 0, NULL, 0) == 0; n++) {
-            struct result r = measure(&cases[i], s.time_ns);
-            print_result(&s, cases[i].name, &r, first);
+    print_head(&s, suite->package);
+    for (size_t i = 0; i < suite->count; i++)
+        for (uint64_t n = 0; n < s.count && regexec(&pattern, suite->cases[i].name, 0, NULL, 0) == 0; n++) {
+            struct bench_result r = measure(&suite->cases[i], s.time_ns);
+            if (s.json)
+                print_json(suite->cases[i].name, &r, first);
+            else
+                print_go(suite->cases[i].name, suite->name_end, &r);
+            fflush(stdout);
+            if (suite->on_result != NULL)
+                suite->on_result(suite->ctx, i, &r);
             first = false;
         }
     regfree(&pattern);
     if (s.json)
         printf("]}\n");
     return fflush(stdout) == 0 ? 0 : 1;
+}
+
+int bench_main(const char *package, const struct bench_case *cases, size_t count, int argc, char **argv)
+{
+    char name_end[32];
+    snprintf(name_end, sizeof name_end, "/pool=%s", hp_build_name());
+    struct bench_suite suite = {.package = package, .cases = cases, .count = count, .name_end = name_end};
+    return bench_suite_main(&suite, argc, argv);
 }

@@ -21,6 +21,8 @@ struct bench {
     uint64_t ns, calls, bytes; /* while it was not paused */
     uint64_t ns_from, calls_from, bytes_from;
     uint64_t ns_pause; /* what a pause and a resume measure of themselves, on average */
+    double metric;     /* see bench_metric */
+    const char *metric_unit;
 };
 
 struct bench_case {
@@ -34,6 +36,10 @@ struct bench_case {
 void bench_pause(struct bench *b);
 void bench_resume(struct bench *b);
 
+/* Reports a figure of the benchmark's own, not divided by the iterations, in a |unit| such as "B/request" (static,
+ * without spaces). One per benchmark; the last call counts. */
+void bench_metric(struct bench *b, double value, const char *unit);
+
 /* Keeps the compiler from leaving out what |p| points to, or anything written before. Costs nothing. */
 static inline void bench_use(const void *p)
 {
@@ -43,5 +49,24 @@ static inline void bench_use(const void *p)
 /* Runs the cases as the command line says (-help lists it) and prints them. |package| is for the line "pkg:". Returns
  * the exit status. */
 int bench_main(const char *package, const struct bench_case *cases, size_t count, int argc, char **argv);
+
+/* What a run has found, for programs that do more with it than print it. */
+struct bench_result {
+    uint64_t iterations;
+    double ns, bytes, allocs; /* of one operation */
+    double metric;
+    const char *metric_unit; /* NULL: the benchmark has none */
+};
+
+struct bench_suite {
+    const char *package;
+    const struct bench_case *cases;
+    size_t count;
+    const char *name_end; /* after each name in Go's format; bench_main gives it the build of the pools */
+    /* NULL, or called after each run that is reported. |index| is the case's. */
+    void (*on_result)(void *ctx, size_t index, const struct bench_result *result);
+    void *ctx;
+};
+int bench_suite_main(const struct bench_suite *suite, int argc, char **argv);
 
 #endif
