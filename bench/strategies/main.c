@@ -41,11 +41,11 @@ struct wanted {
     struct hp_counters counters;
 };
 
-static void pick(void *ctx, const char *name, const struct hp_counters *sum)
+static void pick(void *ctx, const struct hp_pool_row *row)
 {
     struct wanted *w = ctx;
-    if (strcmp(name, w->name) == 0)
-        w->counters = *sum;
+    if (strcmp(row->name, w->name) == 0)
+        w->counters = row->sum;
 }
 
 void report_live(struct bench *b, const char *pool_name, const char *unit)
