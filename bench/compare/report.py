@@ -33,22 +33,34 @@ def counter_notes(rows):
 
 def disturbance_notes(rounds):
     """Which rounds were disturbed by other load."""
-    disturbed = [(i + 1, r) for i, r in enumerate(rounds) if r["disturbed"]]
+    disturbed = [r for r in rounds if r["disturbed"]]
     if not disturbed:
         return [f"No other load was seen in the {len(rounds)} timed rounds."]
     notes = [f"{len(disturbed)} of {len(rounds)} timed rounds were DISTURBED by other load; they are in the figures, "
              "so trust times and rates less than counts:"]
-    return notes + [f"round {i} ({r['build']}): {'; '.join(r['disturbed'])}." for i, r in disturbed]
+    return notes + [f"{r['name']} ({r['build']}): {'; '.join(r['disturbed'])}." for r in disturbed]
 
 
 def limit_notes(rounds):
-    """Whether the load side was the limit."""
+    """Whether the load side was the limit, in rounds where that matters."""
+    rounds = [r for r in rounds if "load_was_limit" in r]
     limits = Counter(what for r in rounds for what in r["load_was_limit"])
     if not limits:
         return ["The load side was not the limit in any round."]
     named = ", ".join(f"{what} ({count} of {len(rounds)} rounds)" for what, count in limits.items())
     return [f"The load side was the limit (a load thread at 90 % or more): {named}. There, requests/s and latency say "
             "what the load could do, not what the server can."]
+
+
+def clock_notes(rounds):
+    """What the memory clock does not know."""
+    inlined = {r["build"]: r["inlined_gets_percent"] for r in rounds if "inlined_gets_percent" in r}
+    if not inlined:
+        return []
+    shares = ", ".join(f"{share:.1f} % of the {build} build's gets" for build, share in inlined.items())
+    return ["Memory management in a turn is that of servers with a clock between callers and the memory functions. "
+            f"What the pools do inside the caller's own code is not timed: {shares} went that way. Interrupts count "
+            "where they fall, and the clock makes small calls seem some nanoseconds longer, in both builds."]
 
 
 def pinning_note(options):
@@ -61,7 +73,7 @@ def pinning_note(options):
 def notes_of(about, rows, rounds):
     """All that a reader must know to read the figures rightly."""
     notes = [pinning_note(about["options"])]
-    notes += disturbance_notes(rounds) + limit_notes(rounds) + counter_notes(rows)
+    notes += disturbance_notes(rounds) + limit_notes(rounds) + counter_notes(rows) + clock_notes(rounds)
     notes += [
         "Both builds are the same objects. The free lists that ngtcp2 and nghttp3 keep inside are at work in both, so "
         "what they save is in neither column's favour, and is not known.",
