@@ -35,7 +35,7 @@ UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, None: 1, "m": 60, "h": 36
 OURS = re.compile(r"-[nD]|--(requests|duration|json|pid|churn|hold|output-file)\b")
 EXIT_INCOMPLETE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 PROGRAMS = ("h3pool", "h3pool-unpooled", "h3load")
-MEMORY_ROUNDS = 3  # of each build: their values hardly differ, and they take long
+MEMORY_ROUNDS = 3  # of each build: they take longer than all else
 ORDER = ("unpooled", "pooled", "pooled", "unpooled")
 
 
@@ -146,23 +146,24 @@ def choose_client(options, children):
 
 
 def memory_rounds(count):
-    """Of `count` rounds of a build those in which memory is measured, too: at most MEMORY_ROUNDS, spread evenly."""
+    """Of `count` rounds of a build those in which memory, and the time for its management, are measured, too: at most
+    MEMORY_ROUNDS, spread evenly, as a machine that others share is slower for some seconds and faster for others."""
     return range(0, count, -(-count // MEMORY_ROUNDS))
 
 
 def measure_all(bench, count):
-    """All rounds: counted and clocked ones first, then the timed ones."""
+    """All rounds: counted ones first, then the timed ones, and the memory clock's among them."""
     for build in BUILDS:
         bench.progress.step(f"counting allocations, {build}")
         measure.count_round(bench, build)
-    for build in BUILDS:
-        bench.progress.step(f"timing memory management, {build}")
-        memory_clock.clock_round(bench, build)
     had = Counter()
     for i, build in enumerate(round_order(count)):
         name = f"round {i + 1} of {2 * count}"
         bench.progress.step(f"{name}, {build}")
-        measure.timed_round(bench, build, name, had[build] in memory_rounds(count))
+        memory = had[build] in memory_rounds(count)
+        measure.timed_round(bench, build, name, memory)
+        if memory:
+            memory_clock.clock_round(bench, build, f"the memory clock's round after {name}")
         had[build] += 1
     bench.progress.end()
 
@@ -182,7 +183,7 @@ def run(options, children, scratch):
     began = time.monotonic()
     bench = measure.Bench(children=children, build_dir=options.build, certs=CHECKOUT / "certs", scratch=scratch,
                           client=client, h3load=h3load, pinning=pinning, duration_s=options.duration,
-                          extra=options.args, samples=Samples(), progress=Progress(4 + 2 * options.rounds))
+                          extra=options.args, samples=Samples(), progress=Progress(2 + 2 * options.rounds))
     if pinning.load:
         os.sched_setaffinity(0, pinning.load)  # so that this process does not disturb the server
     measure_all(bench, options.rounds)

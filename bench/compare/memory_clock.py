@@ -13,8 +13,8 @@ from measure import BENCH_S, CHURN_CLIENTS, CLIENTS, SMALL, STREAMS
 from processes import Failure, pool_sum
 
 KEYS = ("turn_memory_us", "longest_get_us")
-REPEATS = 7
-REQUESTS, CONNECTIONS = 20000, 150
+REPEATS = 4  # in each of its rounds
+REQUESTS, CONNECTIONS = 10000, 100
 
 # Of an interval.
 Clocked = namedtuple("Clocked", "turns pool_gets turn_ns get_ns")
@@ -58,11 +58,11 @@ def inlined_percent(intervals):
     return (gets - left) / gets * 100 if gets else 0.0
 
 
-def clock_round(bench, build):
+def clock_round(bench, build, name="the memory clock's round"):
     """Both figures, once warm. The first interval is the warm-up."""
     program = bench.program("h3pool", build)
     program, file = program.with_name(program.name + "-clocked"), bench.scratch / f"{build}.clock"
-    with bench.trying(build, KEYS), bench.watched(build, "the memory clock's round") as noted:
+    with bench.trying(build, KEYS), bench.watched(build, name) as noted:
         if not program.exists():
             raise Failure(f"there is no {program.name}")
         with bench.server(build, {"H3POOL_MEMORY_CLOCK": str(file)}, program) as server:

@@ -3,6 +3,7 @@
 
 import json
 import os
+import statistics
 import time
 from collections import Counter
 
@@ -54,10 +55,12 @@ def limit_notes(rounds):
 
 def clock_notes(rounds):
     """What the memory clock does not know."""
-    inlined = {r["build"]: r["inlined_gets_percent"] for r in rounds if "inlined_gets_percent" in r}
-    if not inlined:
+    inlined = {b: [r["inlined_gets_percent"] for r in rounds if r["build"] == b and "inlined_gets_percent" in r]
+               for b in BUILDS}
+    shares = ", ".join(f"{statistics.median(found):.1f} % of the {build} build's gets"
+                       for build, found in inlined.items() if found)
+    if not shares:
         return []
-    shares = ", ".join(f"{share:.1f} % of the {build} build's gets" for build, share in inlined.items())
     return ["Memory management in a turn is that of servers with a clock between callers and the memory functions. "
             f"What the pools do inside the caller's own code is not timed: {shares} went that way. Interrupts count "
             "where they fall, and the clock makes small calls seem some nanoseconds longer, in both builds."]
@@ -79,7 +82,8 @@ def notes_of(about, rows, rounds):
         "what they save is in neither column's favour, and is not known.",
         "The unpooled build links the blocks of a connection's heap: 16 bytes each that plain malloc would not need "
         "are in its bytes and its RSS.",
-        "CPU per request includes a run's connection set-up, spread over all its requests.",
+        "CPU per request includes a run's connection set-up, spread over all its requests: the shorter the measurement, "
+        "the more of it.",
     ]
     if about["options"]["client"] == "h2load":
         notes.append("h2load verifies no certificate and opens all new connections at once. The idle connections were "
