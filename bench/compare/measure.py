@@ -83,7 +83,7 @@ class Bench:
         try:
             yield noted
         finally:
-            noted["disturbed"] = self.watch.stop()
+            noted["disturbed"], noted["paces_us"] = self.watch.stop(), self.watch.paces_us
             self.watch = None
 
     def run(self, load, server, client=None, meanwhile=None):
@@ -92,6 +92,8 @@ class Bench:
         report = self.scratch / "load.json"
         report.unlink(missing_ok=True)
         command = client.command(load, server.url, self.certs / "ca.pem", report)
+        if self.watch:
+            self.watch.probe()
         before = server.usage()
         ended = self.children.run(command, self.pinning.load, RUN_EXTRA_S + (load.duration_s or 0), meanwhile)
         after = server.usage()

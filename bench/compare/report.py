@@ -11,6 +11,7 @@ import table
 from figures import BUILDS, agreement, base_rows
 
 FORMAT = 1
+SLOWER_MAX = 0.1  # of the time at its best: a CPU that takes more is slower
 
 
 # --- notes ------------------------------------------------------------------------------------------------------------
@@ -40,6 +41,18 @@ def disturbance_notes(rounds):
     notes = [f"{len(disturbed)} of {len(rounds)} timed rounds were DISTURBED by other load; they are in the figures, "
              "so trust times and rates less than counts:"]
     return notes + [f"{r['name']} ({r['build']}): {'; '.join(r['disturbed'])}." for r in disturbed]
+
+
+def pace_notes(rounds):
+    """Whether the CPU itself was slower in some rounds than in others."""
+    paces = [statistics.fmean(r["paces_us"]) for r in rounds if r.get("paces_us")]
+    best = min((pace for r in rounds for pace in r.get("paces_us", [])), default=0)
+    slower = [(pace / best - 1) * 100 for pace in paces if pace > best * (1 + SLOWER_MAX)]
+    if not slower:
+        return []
+    return [f"In {len(slower)} of {len(paces)} timed rounds the server's CPU took {min(slower):.0f} to "
+            f"{max(slower):.0f} % more time for a fixed piece of work than at its best: a neighbour on the same core "
+            "of the host, or the clock rate. CPU times and rates vary with that, in both builds."]
 
 
 def limit_notes(rounds):
@@ -76,14 +89,15 @@ def pinning_note(options):
 def notes_of(about, rows, rounds):
     """All that a reader must know to read the figures rightly."""
     notes = [pinning_note(about["options"])]
-    notes += disturbance_notes(rounds) + limit_notes(rounds) + counter_notes(rows) + clock_notes(rounds)
+    notes += disturbance_notes(rounds) + pace_notes(rounds) + limit_notes(rounds)
+    notes += counter_notes(rows) + clock_notes(rounds)
     notes += [
         "Both builds are the same objects. The free lists that ngtcp2 and nghttp3 keep inside are at work in both, so "
         "what they save is in neither column's favour, and is not known.",
         "The unpooled build links the blocks of a connection's heap: 16 bytes each that plain malloc would not need "
         "are in its bytes and its RSS.",
-        "CPU per request includes a run's connection set-up, spread over all its requests: the shorter the measurement, "
-        "the more of it.",
+        "CPU per request includes a run's connection set-up, spread over all its requests: the shorter the "
+        "measurement, the more of it.",
     ]
     if about["options"]["client"] == "h2load":
         notes.append("h2load verifies no certificate and opens all new connections at once. The idle connections were "

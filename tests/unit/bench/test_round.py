@@ -93,6 +93,7 @@ class Round(unittest.TestCase):
                     "faults_per_1000"):
             self.assertEqual(len(self.measured(bench, key)), 1, key)
         self.assertIn("GET /data", bench.rounds[0]["load_was_limit"])
+        self.assertGreater(len(bench.rounds[0]["paces_us"]), 4)
         self.assertEqual(self.children.running, [])
 
     def test_what_fails_is_not_measured_and_says_why(self):

@@ -136,6 +136,14 @@ class Report(unittest.TestCase):
         self.assertIn("1 of 2 timed rounds were DISTURBED", text)
         self.assertIn("round 2 of 2 (pooled): other processes used 50 % of a CPU", markdown)
 
+    def test_slower_cpu_is_told(self):
+        rounds = [{"name": f"round {i}", "build": "pooled", "disturbed": [], "paces_us": paces}
+                  for i, paces in enumerate(([550, 552], [551, 1100], [1000, 1000], []))]
+        text = " ".join(self.publish(full_samples(), rounds)[1].split())
+        self.assertIn("In 2 of 3 timed rounds the server's CPU took 50 to 82 % more time", text)
+        self.assertNotIn("fixed piece of work", self.publish(full_samples(), rounds[:1])[1])
+        self.assertNotIn("fixed piece of work", self.publish(full_samples(), QUIET)[1])
+
     def test_quiet_rounds(self):
         text = self.publish(full_samples(), QUIET)[0]
         self.assertIn("No other load was seen", text)
