@@ -176,6 +176,8 @@ int main(int argc, char **argv)
         rv = bench_suite_main(&suite, argc, argv);
     }
     ways_home_end(&ways_home);
+    struct hp_pool_manager *of_threads = hp_default_manager();
+    ways_require(of_threads != NULL && hp_pool_manager_live(of_threads) == 0, "buffers are live at the end");
     hp_pool_manager_free(manager);
     return rv;
 }

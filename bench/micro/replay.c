@@ -42,6 +42,15 @@ static inline void write_ends(void *p, size_t bytes)
     block[bytes - 1] = 1;
 }
 
+/* What a realloc is that must move: of ways that have none. */
+LOOP resize_by_copy(const struct way way, const struct home *h, void **block, size_t bytes)
+{
+    size_t usable = hp_byte_pool_usable(*block);
+    void *moved = memcpy(way.get(h, bytes), *block, bytes < usable ? bytes : usable);
+    way.put(h, *block, usable);
+    *block = moved;
+}
+
 /* The events |from| up to |to|. |whole|: blocks are filled, so that each of their pages is there. What malloc's family
  * does in one call, pools do with what they have. */
 LOOP replay(const struct way way, size_t from, size_t to, bool whole)
@@ -58,7 +67,12 @@ LOOP replay(const struct way way, size_t from, size_t to, bool whole)
             block = heap ? calloc(1, e->bytes) : memset(way.get(&h, e->bytes), 0, e->bytes);
             break;
         case TRACE_REALLOC:
-            block = heap ? realloc(block, e->bytes) : hp_byte_pool_resize(h.bytes, block, e->bytes);
+            if (heap)
+                block = realloc(block, e->bytes);
+            else if (way.put == bytes_put)
+                block = hp_byte_pool_resize(h.bytes, block, e->bytes);
+            else
+                resize_by_copy(way, &h, &block, e->bytes);
             break;
         case TRACE_FREE:
             way.put(&h, block, e->bytes);
@@ -138,7 +152,9 @@ int replay_memory(const struct trace *t, struct hp_pool_manager *manager, const 
     }
     prepare(t);
     uint64_t before = resident_bytes();
-    if (strncmp(way, "pool-", 5) == 0) {
+    if (strcmp(way, "pool-manager") == 0)
+        ways_home.kind = ways_kind(manager);
+    else if (strcmp(way, "pool-bytes") == 0 || strcmp(way, "pool-sized") == 0) {
         ways_home.bytes = hp_byte_pool_new(manager, "bytes", 16, HP_CLASS_BYTES_MAX, 0);
         ways_require(ways_home.bytes != NULL, "no memory");
     }
@@ -152,6 +168,8 @@ int replay_memory(const struct trace *t, struct hp_pool_manager *manager, const 
            " rss-end-B\n",
            way, MEMORY_REPLAYS, peak - before, t->peak_bytes, end > before ? end - before : 0);
     hp_byte_pool_free(ways_home.bytes);
+    if (ways_home.kind != NULL)
+        hp_pool_kind_free(ways_home.kind);
     hp_pool_manager_free(manager);
     return 0;
 }

@@ -29,7 +29,13 @@ def time_text(ns):
     return f"{ns:.2f} ns" if ns < 1000 else f"{ns / 1000:.0f} us"
 
 
-def times_as_fast(case, way, bar, aim=None):
+def aside(measured, beside):
+    """What is told beside a figure: `beside` is a text and a name whose time follows it."""
+    other = measured.times.least(beside[1]) if beside else None
+    return f" ({beside[0]} {time_text(other)})" if other is not None else ""
+
+
+def times_as_fast(case, way, bar, aim=None, beside=None):
     """At least `bar` times as fast as the best of the four on the same loop."""
     def check(measured):
         wanted = f"{bar:g} x the best of the four" + (f" (aim {aim})" if aim else "")
@@ -37,22 +43,18 @@ def times_as_fast(case, way, bar, aim=None):
         best, name, missing = least_of_four(measured.times.least, case)
         if ours is None or missing:
             return "no figure of " + ", ".join(([way] if ours is None else []) + missing), wanted, None
-        text = f"{time_text(ours)}: {best / ours:.2f} x as fast as {name} ({time_text(best)})"
+        text = f"{time_text(ours)}{aside(measured, beside)}: {best / ours:.2f} x as fast as {name} ({time_text(best)})"
         return text, wanted, best / ours >= bar
     return check
 
 
 def at_most(name, bar, beside=None):
-    """At most `bar` ns. `beside` is a text and a name whose time is told as well."""
+    """At most `bar` ns."""
     def check(measured):
         ours, wanted = measured.times.least(name), f"{bar:g} ns"
         if ours is None:
             return f"no figure of {name}", wanted, None
-        text = time_text(ours)
-        other = measured.times.least(beside[1]) if beside else None
-        if other is not None:
-            text += f" ({beside[0]} {time_text(other)})"
-        return text, wanted, ours <= bar
+        return time_text(ours) + aside(measured, beside), wanted, ours <= bar
     return check
 
 
@@ -73,11 +75,14 @@ def waste(measured):
 
 
 BARS = (
-    Bar("byte pool, size at run time", times_as_fast("OneBlock/size=runtime", "pool-bytes", 2, "3 x")),
+    Bar("byte pool, size at run time", times_as_fast("OneBlock/size=runtime", "pool-bytes", 2, "3 x",
+                                                     ("put with its size", "OneBlock/size=runtime/alloc=pool-sized"))),
     Bar("byte pool, fixed class", times_as_fast("OneBlock/size=fixed", "pool-bin", 4, "0.9 ns")),
     Bar("object pool", at_most("OneBlock/size=fixed/alloc=pool-object", 2,
                                ("with a reset function", "OneBlock/size=fixed/alloc=pool-object-reset"))),
-    Bar("replay of the trace, time", times_as_fast("Trace", "pool-bytes", 1.5)),
+    Bar("through the manager, size at run time", at_most("OneBlock/size=runtime/alloc=pool-manager", 4)),
+    Bar("replay of the trace, time", times_as_fast("Trace", "pool-bytes", 1.5, None,
+                                                   ("put with their sizes", "Trace/alloc=pool-sized"))),
     Bar("replay of the trace, peak resident memory", memory),
     Bar("replay of the trace, waste of the size classes", waste),
     Bar("HandleHealth, pooled, from request_ready to body", at_most("HandleHealth/part=respond/pool=pooled", 100)),

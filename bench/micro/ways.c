@@ -50,12 +50,21 @@ static struct hp_object_pool *object_pool(struct hp_pool_manager *manager, const
     return pool;
 }
 
+struct hp_pool_kind *ways_kind(struct hp_pool_manager *manager)
+{
+    static const struct hp_pool_options options = {.min = 16, .max = HP_CLASS_BYTES_MAX};
+    struct hp_pool_kind *kind = hp_pool_kind_new(manager, "kind", &options);
+    ways_require(kind != NULL, "no kind of pools");
+    return kind;
+}
+
 struct home ways_home_make(struct hp_pool_manager *manager)
 {
     static const struct hp_object_ops resetting = {.reset = reset};
     struct home h = {.manager = manager, .bytes = hp_byte_pool_new(manager, "bytes", 16, HP_CLASS_BYTES_MAX, 0)};
     ways_require(h.bytes != NULL, "no memory");
     h.bin = hp_byte_pool_bin(h.bytes, FIXED_BYTES);
+    h.kind = ways_kind(manager);
     h.plain = object_pool(manager, NULL);
     h.resetting = object_pool(manager, &resetting);
     return h;
@@ -67,6 +76,7 @@ void ways_home_end(struct home *h)
     hp_object_pool_fini(h->plain);
     hp_object_pool_fini(h->resetting);
     ways_require(hp_pool_manager_live(h->manager) == 0, "blocks are live at the end");
+    hp_pool_kind_free(h->kind);
     hp_byte_pool_free(h->bytes);
     free(h->plain);
     free(h->resetting);

@@ -11,6 +11,7 @@
 #include "bench.h"
 
 #include <h3pool/byte_pool.h>
+#include <h3pool/kind.h>
 #include <h3pool/manager.h>
 #include <h3pool/object_pool.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct home {
     struct hp_byte_pool *bytes;
     struct hp_bin *bin; /* of |bytes|, for FIXED_BYTES */
     struct hp_object_pool *plain, *resetting;
+    struct hp_pool_kind *kind;
 };
 
 struct way {
@@ -33,12 +35,15 @@ struct way {
     void (*put)(const struct home *h, void *p, size_t bytes);
 };
 
-/* X(case, its name, way, its name, get of |n| bytes from |h|, put of |p|)
+/* X(case, its name, way, its name, get of |n| bytes from |h|, put of |p|, which was asked for with |n|)
  *
  * A block of any size; put by any thread. */
 #define WAYS_OF_ANY_SIZE(X, loop, name)                                                                                \
     X(loop, name, heap, NAME_OF_HEAP, malloc(n), free(p))                                                              \
-    X(loop, name, bytes, "pool-bytes", hp_byte_pool_get(h->bytes, n), hp_byte_pool_put(h->bytes, p))
+    X(loop, name, bytes, "pool-bytes", hp_byte_pool_get(h->bytes, n), hp_byte_pool_put(h->bytes, p))                   \
+    X(loop, name, sized, "pool-sized", hp_byte_pool_get(h->bytes, n), hp_byte_pool_put_sized(h->bytes, p, n))          \
+    X(loop, name, manager, "pool-manager", hp_pool_get(h->kind, n), hp_pool_put(h->kind, p))                           \
+    X(loop, name, buffer, "pool-buffer", hp_byte_buffer_get(n), hp_byte_buffer_put(p))
 
 /* A block of FIXED_BYTES; put by the thread that got it. */
 #define WAYS_OF_FIXED_SIZE(X, loop, name)                                                                              \
@@ -80,6 +85,8 @@ void ways_add(struct ways_cases *cases, const char *name, const char *way, void 
 /* What malloc is: "glibc", "jemalloc", "mimalloc", "tcmalloc", or the name of the file that has it. */
 const char *ways_heap_name(void);
 
+/* Pools by thread, through the manager; as the home's. */
+struct hp_pool_kind *ways_kind(struct hp_pool_manager *manager);
 /* The home of the calling thread, ended by the same thread. Failure ends the program. */
 struct home ways_home_make(struct hp_pool_manager *manager);
 void ways_home_end(struct home *home);

@@ -37,7 +37,7 @@ class Recorded(unittest.TestCase):
         lines = format_verdicts(list(found_in(TEXT).values()))
         line = next(line for line in lines if "size at run time" in line)
         self.assertTrue(line.startswith("MET "), line)
-        self.assertIn("2.50 ns: 2.40 x as fast as tcmalloc (6.00 ns)", line)
+        self.assertIn("2.50 ns (put with its size 2.20 ns): 2.40 x as fast as tcmalloc (6.00 ns)", line)
         self.assertIn("bar: 2 x the best of the four (aim 3 x)", line)
         self.assertTrue(any("1.90 ns (with a reset function 2.60 ns); bar: 2 ns" in line for line in lines))
         self.assertTrue(any("-3.9 % of glibc" in line for line in lines))
@@ -45,8 +45,9 @@ class Recorded(unittest.TestCase):
 
     def test_table(self):
         table = time_table(parse(TEXT)[1])
-        self.assertEqual(table[0].split()[:2], ["pool-bytes", "pool-bin"])
-        self.assertEqual(table[1].split(), ["OneBlock/size=runtime", "2.50", "8.61", "7.07", "10.89", "6.00"])
+        self.assertEqual(table[0].split()[:2], ["pool-bytes", "pool-sized"])
+        self.assertEqual(table[1].split(), ["OneBlock/size=runtime", "2.50", "2.20", "3.90", "8.61", "7.07",
+                                             "10.89", "6.00"])
         self.assertNotIn("TraceMemory", "\n".join(table))
 
 
@@ -60,6 +61,7 @@ class Planted(unittest.TestCase):
         self.check("byte pool, size at run time", slower("OneBlock/size=runtime/alloc=pool-bytes", 3.01))
         self.check("byte pool, fixed class", slower("OneBlock/size=fixed/alloc=pool-bin", 1.41))
         self.check("object pool", slower("OneBlock/size=fixed/alloc=pool-object", 2.01))
+        self.check("through the manager, size at run time", slower("OneBlock/size=runtime/alloc=pool-manager", 4.01))
         self.check("replay of the trace, time", slower("Trace/alloc=pool-bytes", 200001))
 
     def test_one_fast_allocator_is_enough(self):
