@@ -33,12 +33,13 @@ struct hp_arena_mark {
 
 /* |chunk_bytes| of the first chunk, at least 64; |limit_bytes| over all chunks, at least |chunk_bytes|. Takes nothing
  * yet. */
-void hp_arena_init(struct hp_arena *arena, struct hp_byte_pool *pool, uint32_t chunk_bytes, uint32_t limit_bytes);
+HP_API void hp_arena_init(struct hp_arena *arena, struct hp_byte_pool *pool, uint32_t chunk_bytes,
+                          uint32_t limit_bytes);
 /* Gives every chunk back; the arena is as after init. */
-void hp_arena_reset(struct hp_arena *arena);
+HP_API void hp_arena_reset(struct hp_arena *arena);
 
 /* internal: out of line */
-void *hp_arena_alloc_slow(struct hp_arena *arena, size_t bytes, size_t align) HP_MUST_CHECK;
+HP_API void *hp_arena_alloc_slow(struct hp_arena *arena, size_t bytes, size_t align) HP_MUST_CHECK;
 
 /* |bytes| bytes aligned to |align| (a power of two up to 16), valid until reset, or until a rewind to before this.
  * NULL, and the overflow flag, when refused. */
@@ -52,10 +53,10 @@ static inline HP_MUST_CHECK void *hp_arena_alloc(struct hp_arena *arena, size_t 
 }
 
 /* A copy of |len| bytes with a 0 byte behind it. */
-char *hp_arena_copy(struct hp_arena *arena, const void *bytes, size_t len) HP_MUST_CHECK;
+HP_API char *hp_arena_copy(struct hp_arena *arena, const void *bytes, size_t len) HP_MUST_CHECK;
 
 /* A place to return to. What is allocated after it is given back by the rewind; marks nest. */
-struct hp_arena_mark hp_arena_mark(const struct hp_arena *arena);
-void hp_arena_rewind(struct hp_arena *arena, struct hp_arena_mark mark);
+HP_API struct hp_arena_mark hp_arena_mark(const struct hp_arena *arena);
+HP_API void hp_arena_rewind(struct hp_arena *arena, struct hp_arena_mark mark);
 
 #endif

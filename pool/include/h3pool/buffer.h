@@ -18,10 +18,10 @@ struct hp_buffer {
 };
 
 /* A buffer with room for at least |cap| bytes and one reference, len 0; NULL when memory is refused. */
-struct hp_buffer *hp_buffer_new(struct hp_byte_pool *pool, size_t cap) HP_MUST_CHECK;
+HP_API struct hp_buffer *hp_buffer_new(struct hp_byte_pool *pool, size_t cap) HP_MUST_CHECK;
 /* One more reference; returns |buffer|. */
-struct hp_buffer *hp_buffer_ref(struct hp_buffer *buffer);
+HP_API struct hp_buffer *hp_buffer_ref(struct hp_buffer *buffer);
 /* One reference less; the last one gives the block back. NULL is legal. */
-void hp_buffer_unref(struct hp_buffer *buffer);
+HP_API void hp_buffer_unref(struct hp_buffer *buffer);
 
 #endif

@@ -20,16 +20,16 @@ struct hp_builder {
 };
 
 /* Takes nothing yet. |limit|: most bytes the result may have. */
-void hp_builder_init(struct hp_builder *builder, struct hp_byte_pool *pool, size_t limit);
+HP_API void hp_builder_init(struct hp_builder *builder, struct hp_byte_pool *pool, size_t limit);
 /* Drops what was built. */
-void hp_builder_fini(struct hp_builder *builder);
+HP_API void hp_builder_fini(struct hp_builder *builder);
 
 /* The result, owned by the caller, and the builder is as after init; NULL after an overflow or when nothing could be
  * allocated. An empty result is a buffer of len 0. */
-struct hp_buffer *hp_builder_finish(struct hp_builder *builder) HP_MUST_CHECK;
+HP_API struct hp_buffer *hp_builder_finish(struct hp_builder *builder) HP_MUST_CHECK;
 
 /* internal: out of line */
-uint8_t *hp_builder_reserve_slow(struct hp_builder *builder, size_t bytes) HP_MUST_CHECK;
+HP_API uint8_t *hp_builder_reserve_slow(struct hp_builder *builder, size_t bytes) HP_MUST_CHECK;
 
 /* Room for |bytes| more bytes at the end, valid until the next call, or NULL with the overflow flag. Growth doubles. */
 static inline HP_MUST_CHECK uint8_t *hp_builder_reserve(struct hp_builder *builder, size_t bytes)
@@ -56,11 +56,11 @@ static inline void hp_builder_append(struct hp_builder *builder, const void *byt
 }
 
 /* Decimal digits. */
-void hp_builder_append_u64(struct hp_builder *builder, uint64_t value);
+HP_API void hp_builder_append_u64(struct hp_builder *builder, uint64_t value);
 /* |digits| lower-case hexadecimal digits, 1..16. */
-void hp_builder_append_hex(struct hp_builder *builder, uint64_t value, unsigned digits);
+HP_API void hp_builder_append_hex(struct hp_builder *builder, uint64_t value, unsigned digits);
 /* A JSON string with its quotes, escaped as RFC 8259 section 7; bytes from 0x80 on are copied as they are. */
-void hp_builder_append_json(struct hp_builder *builder, const char *text, size_t len);
+HP_API void hp_builder_append_json(struct hp_builder *builder, const char *text, size_t len);
 
 static inline void hp_builder_append_str(struct hp_builder *builder, const char *text)
 {

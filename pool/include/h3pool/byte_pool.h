@@ -57,60 +57,60 @@ struct hp_pool_options {
  *
  * Returns NULL when the system has no memory, or a limit refuses |keep_bytes|. Maps 64 bytes a class and 8 bytes a
  * front entry, of which only what is used is touched. */
-struct hp_byte_pool *hp_byte_pool_new_with(struct hp_pool_manager *manager, const char *name,
-                                           const struct hp_pool_options *options) HP_MUST_CHECK;
+HP_API struct hp_byte_pool *hp_byte_pool_new_with(struct hp_pool_manager *manager, const char *name,
+                                                  const struct hp_pool_options *options) HP_MUST_CHECK;
 /* The same with |min|, |max| and |limit| of the options. */
-struct hp_byte_pool *hp_byte_pool_new(struct hp_pool_manager *manager, const char *name, size_t min, size_t max,
-                                      uint64_t limit) HP_MUST_CHECK;
+HP_API struct hp_byte_pool *hp_byte_pool_new(struct hp_pool_manager *manager, const char *name, size_t min, size_t max,
+                                             uint64_t limit) HP_MUST_CHECK;
 
 /* Ends a pool: leaves the manager and returns all memory to the system. Nothing of it may be live. */
-void hp_byte_pool_free(struct hp_byte_pool *pool);
+HP_API void hp_byte_pool_free(struct hp_byte_pool *pool);
 
 /* Leaves the pool without an owner: any thread may put, none may get. The last thing that a thread does with a pool
  * that outlives it. */
-void hp_byte_pool_abandon(struct hp_byte_pool *pool);
+HP_API void hp_byte_pool_abandon(struct hp_byte_pool *pool);
 /* Makes the calling thread the owner. The pool must have been abandoned, and the caller must know of it (as by joining
  * the thread that did it). This is how a thread that ends hands its memory over. */
-void hp_byte_pool_adopt(struct hp_byte_pool *pool);
+HP_API void hp_byte_pool_adopt(struct hp_byte_pool *pool);
 
 /* Takes in what other threads have put. Every slow get does it by itself; call it before reading final counters. */
-void hp_byte_pool_collect(struct hp_byte_pool *pool);
+HP_API void hp_byte_pool_collect(struct hp_byte_pool *pool);
 
 /* Gives all unused memory back to the system, but for the pool's |keep_bytes|: fronts are emptied, dirty slices
  * discarded, empty spans unmapped. Takes system calls: keep it off the data path. Owner only. Returns the bytes by
  * which held memory fell. */
-size_t hp_byte_pool_trim(struct hp_byte_pool *pool);
+HP_API size_t hp_byte_pool_trim(struct hp_byte_pool *pool);
 
 /* Gives back what has lain idle since the last call: at most |bytes_max|, and no more than the least that was free at
  * any moment in between, so that memory which a steady load swings through stays. Meant for a timer. Owner only; about
  * 10 us per 64 KiB. Returns the bytes by which held memory fell. */
-size_t hp_byte_pool_trim_idle(struct hp_byte_pool *pool, size_t bytes_max);
+HP_API size_t hp_byte_pool_trim_idle(struct hp_byte_pool *pool, size_t bytes_max);
 
 /* Fills |out| from any thread. Numbers of a pool in use are each right, but not all of the same instant. */
-void hp_byte_pool_counters(const struct hp_byte_pool *pool, struct hp_counters *out);
+HP_API void hp_byte_pool_counters(const struct hp_byte_pool *pool, struct hp_counters *out);
 
 /* Bytes that may be used in a live block; never less than were asked for. Cost: a mask and two loads. */
-size_t hp_byte_pool_usable(const void *block);
+HP_API size_t hp_byte_pool_usable(const void *block);
 
 /* As realloc(3): |block| NULL is a get, |bytes| 0 a put that returns NULL. On failure NULL, and the old block stays
  * valid. The block may come from any pool; a new one comes from |pool|. */
-void *hp_byte_pool_resize(struct hp_byte_pool *pool, void *block, size_t bytes) HP_MUST_CHECK;
+HP_API void *hp_byte_pool_resize(struct hp_byte_pool *pool, void *block, size_t bytes) HP_MUST_CHECK;
 
 /* Puts a block of whichever pool it came from. |pool| is a pool of the same name: for allocator hooks that
  * carry no context, such as OpenSSL's. The pass-through build, in which a block does not lead to its pool, counts the
  * put on |pool|; the sum over the name is right in both. Any thread. */
-void hp_byte_pool_put_any(struct hp_byte_pool *pool, void *block);
+HP_API void hp_byte_pool_put_any(struct hp_byte_pool *pool, void *block);
 
 /* Most bytes of memory that a pool with these options can ever cost, whatever its callers do: blocks, headers, fronts
  * and the struct; UINT64_MAX without a limit. The pages of a process's other memory and the kernel's page tables are
  * not in it. The pass-through build answers the same. */
-uint64_t hp_footprint(const struct hp_pool_options *options);
+HP_API uint64_t hp_footprint(const struct hp_pool_options *options);
 
 /* --- internal: out of line ---------------------------------------------------------------------------------------- */
-void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes) HP_MUST_CHECK;
-void hp_byte_pool_put_slow(struct hp_byte_pool *pool, void *block);
+HP_API void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes) HP_MUST_CHECK;
+HP_API void hp_byte_pool_put_slow(struct hp_byte_pool *pool, void *block);
 /* |bytes| is what the block was asked with. */
-void hp_byte_pool_put_sized_slow(struct hp_byte_pool *pool, void *block, size_t bytes);
+HP_API void hp_byte_pool_put_sized_slow(struct hp_byte_pool *pool, void *block, size_t bytes);
 
 /* internal: true if the calling thread owns the pool. */
 static inline bool hp_byte_pool_mine(const struct hp_byte_pool *pool)

@@ -44,17 +44,17 @@ struct hp_checks {
 
 /* Reads a list of names, separated by commas; an empty one or NULL is no check. Returns 0; or -1, and writes what is
  * wrong with which word to |error|, as in "unknown check 'poisn'". */
-int hp_checks_parse(const char *list, struct hp_checks *out, char error[HP_CHECKS_ERROR_CAP]) HP_MUST_CHECK;
+HP_API int hp_checks_parse(const char *list, struct hp_checks *out, char error[HP_CHECKS_ERROR_CAP]) HP_MUST_CHECK;
 
 /* Sets the checks of pools that are made from now on, and the failures of all of the manager's checked pools, whose
  * count begins anew. A pool without checks has no failures to inject: its gets are inlined. */
-void hp_pool_manager_set_checks(struct hp_pool_manager *manager, const struct hp_checks *checks);
+HP_API void hp_pool_manager_set_checks(struct hp_pool_manager *manager, const struct hp_checks *checks);
 
 /* Gets of checked pools since the failures were set: the range for a torture test's N. */
-uint64_t hp_pool_manager_gets_counted(const struct hp_pool_manager *manager);
+HP_API uint64_t hp_pool_manager_gets_counted(const struct hp_pool_manager *manager);
 
 /* Prints what is live: a line per pool and caller, most bytes first, or per pool where callers are not recorded.
  * Returns the number of blocks. The pools must not be in use. */
-uint64_t hp_pool_manager_report(struct hp_pool_manager *manager, FILE *to);
+HP_API uint64_t hp_pool_manager_report(struct hp_pool_manager *manager, FILE *to);
 
 #endif

@@ -41,19 +41,19 @@ struct hp_heap {
  */
 
 /* Takes nothing yet. The heap is used by the pool's thread alone. */
-void hp_heap_init(struct hp_heap *heap, struct hp_byte_pool *pool);
+HP_API void hp_heap_init(struct hp_heap *heap, struct hp_byte_pool *pool);
 /* Gives all memory back to the pool, live blocks included: who holds one must never use it again. */
-void hp_heap_drop(struct hp_heap *heap);
+HP_API void hp_heap_drop(struct hp_heap *heap);
 
 /* As malloc(3) and its kin, aligned to 16. NULL when the pool refuses.
  *
  * From that moment on the heap is frozen: every allocation fails, and a free does nothing, so that every block keeps
  * its contents until hp_heap_drop. A user that was caught in the middle of a change (and may hold pointers to blocks
  * that it has freed, or free one twice) can therefore still be torn down. */
-void *hp_heap_alloc(struct hp_heap *heap, size_t bytes) HP_MUST_CHECK;
-void *hp_heap_calloc(struct hp_heap *heap, size_t count, size_t bytes) HP_MUST_CHECK;
-void *hp_heap_resize(struct hp_heap *heap, void *block, size_t bytes) HP_MUST_CHECK;
-void hp_heap_free(struct hp_heap *heap, void *block);
+HP_API void *hp_heap_alloc(struct hp_heap *heap, size_t bytes) HP_MUST_CHECK;
+HP_API void *hp_heap_calloc(struct hp_heap *heap, size_t count, size_t bytes) HP_MUST_CHECK;
+HP_API void *hp_heap_resize(struct hp_heap *heap, void *block, size_t bytes) HP_MUST_CHECK;
+HP_API void hp_heap_free(struct hp_heap *heap, void *block);
 
 /* Blocks not yet freed; 0 when every user has cleaned up, unless the heap is frozen. */
 static inline uint64_t hp_heap_live(const struct hp_heap *heap)

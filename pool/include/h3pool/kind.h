@@ -25,22 +25,22 @@ struct hp_pool_kind {
 };
 
 /* internal: the calling thread's pools by kind. */
-extern _Thread_local struct hp_byte_pool *hp_thread_pools[HP_KINDS_MAX];
+extern HP_API _Thread_local struct hp_byte_pool *hp_thread_pools[HP_KINDS_MAX];
 
 /* Makes a kind. |name| as for a pool, not copied; |options| are those of each thread's pool. NULL when there are
  * HP_KINDS_MAX. Any thread; not on the data path. */
-struct hp_pool_kind *hp_pool_kind_new(struct hp_pool_manager *manager, const char *name,
-                                      const struct hp_pool_options *options) HP_MUST_CHECK;
+HP_API struct hp_pool_kind *hp_pool_kind_new(struct hp_pool_manager *manager, const char *name,
+                                             const struct hp_pool_options *options) HP_MUST_CHECK;
 /* Ends a kind and all its pools. No block may be live, and no thread may get or put. */
-void hp_pool_kind_free(struct hp_pool_kind *kind);
+HP_API void hp_pool_kind_free(struct hp_pool_kind *kind);
 
 /* The manager of the default kind: unlimited, made with the first use. NULL without memory. */
-struct hp_pool_manager *hp_default_manager(void) HP_MUST_CHECK;
+HP_API struct hp_pool_manager *hp_default_manager(void) HP_MUST_CHECK;
 
 /* internal: out of line */
-struct hp_byte_pool *hp_pool_kind_here(struct hp_pool_kind *kind) HP_MUST_CHECK;
-void *hp_byte_buffer_get_slow(size_t bytes) HP_MUST_CHECK;
-void hp_pool_put_slow(struct hp_pool_kind *kind, void *block); /* NULL: the default one */
+HP_API struct hp_byte_pool *hp_pool_kind_here(struct hp_pool_kind *kind) HP_MUST_CHECK;
+HP_API void *hp_byte_buffer_get_slow(size_t bytes) HP_MUST_CHECK;
+HP_API void hp_pool_put_slow(struct hp_pool_kind *kind, void *block); /* NULL: the default one */
 
 /* A block of at least |bytes| bytes from the calling thread's pool; NULL when refused. */
 static inline HP_MUST_CHECK void *hp_pool_get(struct hp_pool_kind *kind, size_t bytes)

@@ -20,26 +20,26 @@ struct hp_builder;
 #define HP_POOL_NAMES_MAX 256u
 
 /* "pooled" or "unpooled": which build of the library this program is linked with. */
-const char *hp_build_name(void);
+HP_API const char *hp_build_name(void);
 /* The library's version, as in "0.1.0". */
-const char *hp_version(void);
+HP_API const char *hp_version(void);
 
 /* Makes a manager. |limit|: most bytes that all its pools may hold together; 0: none. NULL with errno:
  * ENOMEM, or EINVAL when H3POOL_POOL_CHECKS (checks.h) can't be read, which is said on stderr. */
-struct hp_pool_manager *hp_pool_manager_new(uint64_t limit) HP_MUST_CHECK;
+HP_API struct hp_pool_manager *hp_pool_manager_new(uint64_t limit) HP_MUST_CHECK;
 /* Ends it. Its pools must have been freed. */
-void hp_pool_manager_free(struct hp_pool_manager *manager);
+HP_API void hp_pool_manager_free(struct hp_pool_manager *manager);
 
 /* --- limits ---------------------------------------------------------------------------------------------------------
  */
 
 /* Sets the most bytes that the pools at |name| and below may hold; NULL: all of the manager; 0: no limit. What is held
  * already stays. Any thread. */
-void hp_pool_manager_set_limit(struct hp_pool_manager *manager, const char *name, uint64_t limit);
+HP_API void hp_pool_manager_set_limit(struct hp_pool_manager *manager, const char *name, uint64_t limit);
 /* Bytes held by the pools at |name| and below; NULL: all. 0 for a name that is not known. Any thread. */
-uint64_t hp_pool_manager_held_below(struct hp_pool_manager *manager, const char *name);
+HP_API uint64_t hp_pool_manager_held_below(struct hp_pool_manager *manager, const char *name);
 /* The same for all, without a look-up. */
-uint64_t hp_pool_manager_held(const struct hp_pool_manager *manager);
+HP_API uint64_t hp_pool_manager_held(const struct hp_pool_manager *manager);
 
 /* A stage of pressure: entered when the bytes held reach |enter_permille| of the manager's limit, left when they fall
  * below |leave_permille|, which should be lower, so that it does not flutter. */
@@ -53,15 +53,16 @@ struct hp_pressure_stage {
  * |on_change| must be short and may not touch a pool of the manager; setting a flag or writing to an eventfd is what it
  * is for. Stages may be skipped. At most HP_PRESSURE_STAGES_MAX; NULL and 0 take them away. Set them before there are
  * threads. */
-void hp_pool_manager_set_pressure(struct hp_pool_manager *manager, const struct hp_pressure_stage *stages,
-                                  uint32_t count, void (*on_change)(void *ctx, uint32_t was, uint32_t is), void *ctx);
+HP_API void hp_pool_manager_set_pressure(struct hp_pool_manager *manager, const struct hp_pressure_stage *stages,
+                                         uint32_t count, void (*on_change)(void *ctx, uint32_t was, uint32_t is),
+                                         void *ctx);
 /* The stage that is in force; 0: none. One load. Any thread. */
-uint32_t hp_pool_manager_pressure(const struct hp_pool_manager *manager);
+HP_API uint32_t hp_pool_manager_pressure(const struct hp_pool_manager *manager);
 
 /* Trims the pools that the calling thread owns (byte_pool.h): all that is unused, or what has lain idle since the last
  * call, |bytes_max| at most. Return the bytes by which held memory fell. */
-size_t hp_pool_manager_trim(struct hp_pool_manager *manager);
-size_t hp_pool_manager_trim_idle(struct hp_pool_manager *manager, size_t bytes_max);
+HP_API size_t hp_pool_manager_trim(struct hp_pool_manager *manager);
+HP_API size_t hp_pool_manager_trim_idle(struct hp_pool_manager *manager, size_t bytes_max);
 
 /* --- reports --------------------------------------------------------------------------------------------------------
  */
@@ -77,16 +78,16 @@ struct hp_pool_row {
 
 /* Calls |visit| once per row: names in order of first registration, a group before what is below it. Any thread; pools
  * may not be freed meanwhile. */
-void hp_pool_manager_walk(struct hp_pool_manager *manager, void (*visit)(void *ctx, const struct hp_pool_row *row),
-                          void *ctx);
+HP_API void hp_pool_manager_walk(struct hp_pool_manager *manager,
+                                 void (*visit)(void *ctx, const struct hp_pool_row *row), void *ctx);
 
 /* Blocks live in all pools. */
-uint64_t hp_pool_manager_live(struct hp_pool_manager *manager);
+HP_API uint64_t hp_pool_manager_live(struct hp_pool_manager *manager);
 
 /* Prints one row per name and group: the table at exit and on SIGUSR2. */
-void hp_pool_manager_print(struct hp_pool_manager *manager, FILE *to);
+HP_API void hp_pool_manager_print(struct hp_pool_manager *manager, FILE *to);
 
 /* Appends a JSON object {"name":{"gets":…},…} to |out|; a group's name ends with "/". */
-void hp_pool_manager_json(struct hp_pool_manager *manager, struct hp_builder *out);
+HP_API void hp_pool_manager_json(struct hp_pool_manager *manager, struct hp_builder *out);
 
 #endif

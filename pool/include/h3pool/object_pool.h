@@ -27,16 +27,16 @@ struct hp_object_pool {
 
 /* Makes a pool of objects of |bytes| bytes that keeps at most |kept_max| unused ones. Returns 0, or -1 without memory.
  * Threads, names and limits as for a byte pool. */
-int hp_object_pool_init(struct hp_object_pool *pool, struct hp_pool_manager *manager, const char *name, size_t bytes,
-                        uint32_t kept_max, const struct hp_object_ops *ops) HP_MUST_CHECK;
+HP_API int hp_object_pool_init(struct hp_object_pool *pool, struct hp_pool_manager *manager, const char *name,
+                               size_t bytes, uint32_t kept_max, const struct hp_object_ops *ops) HP_MUST_CHECK;
 /* Destructs what is kept and ends the pool. No object may be live. */
-void hp_object_pool_fini(struct hp_object_pool *pool);
+HP_API void hp_object_pool_fini(struct hp_object_pool *pool);
 
 /* internal: out of line. The second one: an object that has been reset and finds no room, or lies on the front already.
  */
-void *hp_object_pool_get_slow(struct hp_object_pool *pool) HP_MUST_CHECK;
-void hp_object_pool_put_slow(struct hp_object_pool *pool, void *object);
-void hp_object_pool_put_full(struct hp_object_pool *pool, void *object);
+HP_API void *hp_object_pool_get_slow(struct hp_object_pool *pool) HP_MUST_CHECK;
+HP_API void hp_object_pool_put_slow(struct hp_object_pool *pool, void *object);
+HP_API void hp_object_pool_put_full(struct hp_object_pool *pool, void *object);
 
 /* A constructed object, or NULL when memory is refused. Owner only. */
 static inline HP_MUST_CHECK void *hp_object_pool_get(struct hp_object_pool *pool)
