@@ -10,7 +10,7 @@ CACHE := $(BUILD)/CMakeCache.txt
 STAMP := $(BUILD)/.deps-$(or $(H3POOL_DEPS),auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run compare test check clean setup gone
+.PHONY: help build run compare bench test check clean setup gone
 
 help: ## list the commands
 	@echo "h3pool: an HTTP/3 server whose memory is a contract"
@@ -49,6 +49,10 @@ compare: $(CACHE) certs/localhost.pem ## both builds under HTTP/3 load: the befo
 	@sh certs/make-certs.sh
 	@cmake --build $(BUILD) -j $(JOBS) --target measuring -- --quiet
 	@sh bench/compare/run.sh
+
+bench: $(CACHE) ## the pools against four allocators, the handlers, and which bars are met; a report in reports/bench/
+	@cmake --build $(BUILD) -j $(JOBS) --target benchmarks -- --quiet
+	@sh bench/micro/run.sh
 
 test: build certs/localhost.pem ## every test that needs no special rights; ends with one line
 	@sh tests/run.sh test

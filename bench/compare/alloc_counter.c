@@ -8,15 +8,13 @@
  * Nothing here allocates. Thread-local storage is of the initial-exec model, which needs no allocation either.
  */
 #include "alloc_counter.h"
+#include "shared_file.h"
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,7 +22,6 @@
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
-#define EXIT_NOT_COUNTED 2
 
 extern void *__libc_malloc(size_t bytes);
 extern void *__libc_calloc(size_t count, size_t bytes);
@@ -85,12 +82,6 @@ const struct alloc_counter_file *alloc_counter_self(void)
     return atomic_load_explicit(&file, memory_order_acquire);
 }
 
-static void stop(const char *path)
-{
-    dprintf(STDERR_FILENO, "alloc_counter: %s: %s\n", path, strerror(errno));
-    _exit(EXIT_NOT_COUNTED);
-}
-
 /* The mapping is the parent's: the child's calls would be lost updates in it. */
 static void stop_counting_in_child(void)
 {
@@ -99,24 +90,11 @@ static void stop_counting_in_child(void)
 
 static __attribute__((constructor)) void start(void)
 {
-    static char whole[PATH_MAX];
     const char *path = getenv(ALLOC_COUNTER_VARIABLE);
     early.pid = (uint32_t)getpid();
     if (path == NULL || path[0] == '\0')
         return;
-    /* Under another name until it is complete: whoever still maps a file of the old name keeps that one. */
-    int len = snprintf(whole, sizeof whole, "%s.%ld", path, (long)getpid());
-    errno = ENAMETOOLONG;
-    int fd = len > 0 && (size_t)len < sizeof whole ? open(whole, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : -1;
-    if (fd < 0 || ftruncate(fd, sizeof early) != 0)
-        stop(path);
-    struct alloc_counter_file *f =
-        (void *)syscall(SYS_mmap, NULL, sizeof early, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)0);
-    if (f == MAP_FAILED)
-        stop(path);
-    memcpy(f, &early, sizeof early);
-    if (close(fd) != 0 || rename(whole, path) != 0)
-        stop(path);
+    struct alloc_counter_file *f = shared_file_make("alloc_counter", path, &early, sizeof early);
     atomic_store_explicit(&file, f, memory_order_release);
     pthread_atfork(NULL, NULL, stop_counting_in_child);
 }

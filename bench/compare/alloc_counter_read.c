@@ -4,29 +4,20 @@
  * kernel has counted for the process (null when it has ended). Exit status 1 for what is no such file.
  */
 #include "alloc_counter.h"
+#include "shared_file.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
 
 static const struct alloc_counter_file *map(const char *path)
 {
-    struct stat st;
-    const struct alloc_counter_file *f = MAP_FAILED;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size == (off_t)sizeof *f)
-        f = mmap(NULL, sizeof *f, PROT_READ, MAP_SHARED, fd, 0);
-    if (fd >= 0)
-        close(fd);
-    if (f == MAP_FAILED || f->magic != ALLOC_COUNTER_MAGIC || f->version != ALLOC_COUNTER_VERSION ||
+    const struct alloc_counter_file *f = shared_file_map(path, sizeof *f, false);
+    if (f == NULL || f->magic != ALLOC_COUNTER_MAGIC || f->version != ALLOC_COUNTER_VERSION ||
         f->slot_count != ALLOC_COUNTER_SLOTS || f->slot_bytes != sizeof(struct alloc_counter_slot))
         return NULL;
     return f;

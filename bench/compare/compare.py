@@ -17,12 +17,14 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import machine
 import measure
+import memory_clock
 import report
-from figures import Samples, complete, rows_of
+from figures import BUILDS, Samples, complete, rows_of
 from h2load import H2load
 from loads import H3load
 from processes import Children, Failure, Server
@@ -33,6 +35,7 @@ UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, None: 1, "m": 60, "h": 36
 OURS = re.compile(r"-[nD]|--(requests|duration|json|pid|churn|hold|output-file)\b")
 EXIT_INCOMPLETE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 PROGRAMS = ("h3pool", "h3pool-unpooled", "h3load")
+MEMORY_ROUNDS = 3  # of each build: they take longer than all else
 ORDER = ("unpooled", "pooled", "pooled", "unpooled")
 
 
@@ -83,9 +86,9 @@ def parse(argv, environment):
         return environment.get(name) or default
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=rounds, default=preset("ROUNDS", "4"), help="rounds of each build (4)")
-    parser.add_argument("--duration", type=duration, default=preset("DURATION", "800ms"),
-                        help="of a measurement (800ms)")
+    parser.add_argument("--rounds", type=rounds, default=preset("ROUNDS", "15"), help="rounds of each build (15)")
+    parser.add_argument("--duration", type=duration, default=preset("DURATION", "250ms"),
+                        help="of a measurement (250ms)")
     parser.add_argument("--args", type=load_args, default=preset("ARGS", ""), help="more options for the load")
     parser.add_argument("--client", choices=("h3load", "h2load"), default=preset("CLIENT", "h3load"))
     parser.add_argument("--base", type=base_report, default=preset("BASE", None), metavar="REPORT",
@@ -142,14 +145,26 @@ def choose_client(options, children):
     return client, h3load
 
 
+def memory_rounds(count):
+    """Of `count` rounds of a build those in which memory, and the time for its management, are measured, too: at most
+    MEMORY_ROUNDS, spread evenly, as a machine that others share is slower for some seconds and faster for others."""
+    return range(0, count, -(-count // MEMORY_ROUNDS))
+
+
 def measure_all(bench, count):
-    """All rounds: counted ones first, then the timed ones."""
-    for build in ("unpooled", "pooled"):
+    """All rounds: counted ones first, then the timed ones, and the memory clock's among them."""
+    for build in BUILDS:
         bench.progress.step(f"counting allocations, {build}")
         measure.count_round(bench, build)
+    had = Counter()
     for i, build in enumerate(round_order(count)):
-        bench.progress.step(f"round {i + 1} of {2 * count}, {build}")
-        measure.timed_round(bench, build)
+        name = f"round {i + 1} of {2 * count}"
+        bench.progress.step(f"{name}, {build}")
+        memory = had[build] in memory_rounds(count)
+        measure.timed_round(bench, build, name, memory)
+        if memory:
+            memory_clock.clock_round(bench, build, f"the memory clock's round after {name}")
+        had[build] += 1
     bench.progress.end()
 
 

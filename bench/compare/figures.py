@@ -7,8 +7,8 @@ from collections import defaultdict, namedtuple
 AGREE_WITHIN = 0.05  # calls; batching makes the runs differ by a little
 BUILDS = ("unpooled", "pooled")
 
-# A figure of the table. `gap`: why it can't be measured yet; such a row is no failure.
-Figure = namedtuple("Figure", "key group title unit gap", defaults=(None,))
+# A figure of the table.
+Figure = namedtuple("Figure", "key group title unit")
 
 GROUPS = {
     "handlers": "Handlers, in process (from a complete request to header array and body bytes)",
@@ -39,8 +39,8 @@ FIGURES = (
     Figure("server_busy", "load", "server meanwhile", "% of its CPU"),
     Figure("load_busy", "load", "busiest load thread", "% of its CPU"),
     Figure("load_cpu_us", "load", "load side's CPU per GET /data", "us"),
-    Figure("turn_memory_us", "load", "most memory management in a turn", "us",
-           "the server does not time it yet"),
+    Figure("turn_memory_us", "load", "most memory management in a turn", "us"),
+    Figure("longest_get_us", "load", "longest single get of memory", "us"),
     Figure("rss_peak_mib", "memory", "peak RSS under these loads", "MiB"),
     Figure("rss_reference_mib", "memory", "peak RSS, 1000 x 32 streams", "MiB"),
     Figure("kib_per_idle", "memory", "RSS per idle connection", "KiB"),
@@ -101,7 +101,7 @@ Row = namedtuple("Row", "figure summary reason change chance")
 
 def row_of(figure, samples):
     summary = {b: samples.summary(figure.key, b) for b in BUILDS}
-    reason = {b: figure.gap or samples.reason(figure.key, b) for b in BUILDS}
+    reason = {b: samples.reason(figure.key, b) for b in BUILDS}
     for build in BUILDS:
         if summary[build] is None and reason[build] is None:
             reason[build] = "no round got that far"
@@ -116,8 +116,8 @@ def rows_of(samples):
 
 
 def complete(rows):
-    """Whether everything was measured in each round, rows aside that nothing can measure yet."""
-    return all(row.figure.gap or not any(row.reason.values()) for row in rows)
+    """Whether everything was measured in each round."""
+    return not any(any(row.reason.values()) for row in rows)
 
 
 # --- what is derived from readings ------------------------------------------------------------------------------------

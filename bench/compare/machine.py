@@ -157,6 +157,25 @@ def disturbances(wall_s, steal_s, others_s, culprit, hidden_s, wait_s):
     return found
 
 
+def pace_us(cpus, loop=20000, tries=3):
+    """CPU time of a fixed piece of work on `cpus` (None: any), the least of a few tries. The work keeps many of a
+    core's units busy, so it takes longer when another machine of the same host works on the core's other thread, which
+    nothing in this machine shows; and when the clock rate is lower."""
+    allowed, least = os.sched_getaffinity(0), None
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    try:
+        for _ in range(tries):
+            began, total = time.thread_time(), 0
+            for i in range(loop):
+                total += i & 3
+            took = (time.thread_time() - began) * 1e6
+            least = took if least is None else min(least, took)
+    finally:
+        os.sched_setaffinity(0, allowed)
+    return least
+
+
 def own_cpu_s():
     """CPU seconds of this process and of its children that have been waited for."""
     total = 0.0
@@ -173,11 +192,16 @@ class Watch:
         self.pinned = pinning.server is not None
         self.cpus = os.sched_getaffinity(0) | (pinning.server or set()) | (pinning.load or set())
         self.wait_s = 0.0  # of the server; measurements add to it
+        self.server_cpus, self.paces_us = pinning.server, []
         self.before = self.read()
 
     def read(self):
         stat = Path("/proc/stat").read_text()
         return time.monotonic(), cpu_times(stat, self.cpus), scan_processes({os.getpid()}), own_cpu_s()
+
+    def probe(self):
+        """Notes the pace of the server's CPU, at a moment when the server has nothing to do."""
+        self.paces_us.append(pace_us(self.server_cpus))
 
     def stop(self):
         """Returns what disturbed, a text each."""

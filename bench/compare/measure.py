@@ -29,11 +29,13 @@ REFERENCE = 1000  # connections of the reference load
 SMALL, TINY, BIG = "/data", "/health", "/data/65536"
 WARM_UP_REQUESTS = 3000
 RUN_EXTRA_S = 45  # what a run may take beyond its duration
-BENCH_TIME, BENCH_S = "150ms", 60
+BENCH_TIME, BENCH_S = "30ms", 60
 
-COUNT_REPEATS = 3
-REQUESTS_1, REQUESTS_2 = 2000, 12000
-CONNECTIONS_1, CONNECTIONS_2 = 40, 160
+# Of a run with 13 values each the median lies outside another's spread in one of 200 cases, by chance alone; with 4
+# values in one of 4.
+COUNT_REPEATS = 13
+REQUESTS_1, REQUESTS_2 = 1000, 16000
+CONNECTIONS_1, CONNECTIONS_2 = 20, 100
 
 LIBC = ("calls_per_request", "bytes_per_request", "gets_per_request", "system_calls_per_1000")
 LIBC_CONNECTION = ("calls_per_connection", "kib_per_connection", "gets_per_connection")
@@ -54,14 +56,15 @@ class Bench:
         self.client, self.h3load = given["client"], given["h3load"]
         self.pinning, self.duration_s, self.extra = given["pinning"], given["duration_s"], given["extra"]
         self.samples, self.progress = given["samples"], given["progress"]
-        self.rounds = []  # {"build", "disturbed": [text], "load_was_limit": [what]}
+        self.rounds = []  # {"name", "build", "disturbed": [text], and what else is noted of it}
         self.watch = None
 
     def program(self, name, build):
         return self.build_dir / (name if build == "pooled" else f"{name}-unpooled")
 
-    def server(self, build, environment=None):
-        return Server(self.children, self.program("h3pool", build), self.certs, self.pinning.server, environment)
+    def server(self, build, environment=None, program=None):
+        program = program or self.program("h3pool", build)
+        return Server(self.children, program, self.certs, self.pinning.server, environment)
 
     @contextlib.contextmanager
     def trying(self, build, keys):
@@ -71,12 +74,26 @@ class Bench:
         except (Failure, OSError) as error:
             self.samples.fail(build, keys, error)
 
+    @contextlib.contextmanager
+    def watched(self, build, name, **noted):
+        """A round that is watched for other load; what is noted of it."""
+        noted = {"name": name, "build": build, "disturbed": [], **noted}
+        self.rounds.append(noted)
+        self.watch = Watch(self.pinning)
+        try:
+            yield noted
+        finally:
+            noted["disturbed"], noted["paces_us"] = self.watch.stop(), self.watch.paces_us
+            self.watch = None
+
     def run(self, load, server, client=None, meanwhile=None):
         """Runs a load and measures the server; raises Failure if an answer was missing."""
         client = client or self.client
         report = self.scratch / "load.json"
         report.unlink(missing_ok=True)
         command = client.command(load, server.url, self.certs / "ca.pem", report)
+        if self.watch:
+            self.watch.probe()
         before = server.usage()
         ended = self.children.run(command, self.pinning.load, RUN_EXTRA_S + (load.duration_s or 0), meanwhile)
         after = server.usage()
@@ -115,7 +132,8 @@ def handlers(bench, build):
     names = {"HandleHealth": "handle_health_ns", "HandleData": "handle_data_ns"}
     with bench.trying(build, names.values()):
         program = bench.program("bench-handlers", build)
-        ended = bench.children.run([program, "-json", "-time", BENCH_TIME], bench.pinning.server, BENCH_S)
+        ended = bench.children.run([program, "-json", "-time", BENCH_TIME, "-bench", f"^({'|'.join(names)})$"],
+                                   bench.pinning.server, BENCH_S)
         if ended.status != 0:
             raise Failure(f"{program.name}: exit status {ended.status}")
         measured = parse_bench(ended.out)
@@ -245,15 +263,14 @@ def connections(bench, build):
             bench.samples.add(build, rss_reference_mib=server.memory("VmHWM") / (1 << 20))
 
 
-def timed_round(bench, build):
-    """Everything that is measured in alternating rounds, watched for other load."""
-    bench.rounds.append({"build": build, "disturbed": [], "load_was_limit": []})
-    bench.watch = Watch(bench.pinning)
-    handlers(bench, build)
-    timed(bench, build)
-    connections(bench, build)
-    bench.rounds[-1]["disturbed"] = bench.watch.stop()
-    bench.watch = None
+def timed_round(bench, build, name="round", memory=True):
+    """Everything that is measured in alternating rounds, watched for other load; what connections take only where
+    `memory` is asked for, as it takes longer than all else."""
+    with bench.watched(build, name, load_was_limit=[]):
+        handlers(bench, build)
+        timed(bench, build)
+        if memory:
+            connections(bench, build)
 
 
 # --- counting ---------------------------------------------------------------------------------------------------------
@@ -283,15 +300,18 @@ def read_counters(bench, server, counter):
     return Reading(calls, size, pool_sum(table, "gets"), system, table["conn"]["gets"])
 
 
-def count_pair(bench, server, counter, loads):
-    """What the second of two loads took more than the first, which differs in its number of requests alone; so what
-    they have in common drops out."""
-    readings = [read_counters(bench, server, counter)]
-    for load in loads:
-        bench.run(load, server)
-        readings.append(read_counters(bench, server, counter))
-    first, second = (difference(*pair) for pair in zip(readings, readings[1:]))
-    return difference(first, second)
+def count_pairs(bench, server, counter, loads):
+    """COUNT_REPEATS times what the second of two loads took more than the first, which differs in its number of
+    requests alone; so what they have in common drops out."""
+    pairs, reading = [], read_counters(bench, server, counter)
+    for _ in range(COUNT_REPEATS):
+        took = []
+        for load in loads:
+            bench.run(load, server)
+            before, reading = reading, read_counters(bench, server, counter)
+            took.append(difference(before, reading))
+        pairs.append(difference(*took))
+    return pairs
 
 
 def difference(before, after):
@@ -305,7 +325,7 @@ def count_requests(bench, build, server, counter):
     loads = [bench.load(SMALL, CLIENTS, STREAMS, requests=n) for n in (REQUESTS_1, REQUESTS_2)]
     for _ in range(2):
         bench.run(loads[1], server)
-    pairs = [count_pair(bench, server, counter, loads) for _ in range(COUNT_REPEATS)]
+    pairs = count_pairs(bench, server, counter, loads)
     costs = [Reading(*(value / (REQUESTS_2 - REQUESTS_1) for value in pair)) for pair in pairs]
     for cost in costs:
         bench.samples.add(build, calls_per_request=cost.calls, bytes_per_request=cost.bytes, gets_per_request=cost.gets,
@@ -321,8 +341,7 @@ def count_connections(bench, build, server, counter, requests):
     """
     loads = [bench.load(SMALL, CHURN_CLIENTS, 1, requests=n, churn=True) for n in (CONNECTIONS_1, CONNECTIONS_2)]
     bench.run(loads[1], server)
-    for request in requests:
-        pair = count_pair(bench, server, counter, loads)
+    for request, pair in zip(requests, count_pairs(bench, server, counter, loads)):
         calls, size, gets = (per_new(total, CONNECTIONS_2 - CONNECTIONS_1, each, pair.connections)
                              for total, each in zip(pair[:3], request))
         bench.samples.add(build, calls_per_connection=calls, kib_per_connection=size / 1024, gets_per_connection=gets)

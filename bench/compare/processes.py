@@ -16,7 +16,7 @@ from pathlib import Path
 from machine import memory_bytes, usage
 
 START_S, STOP_S, SETTLE_S = 10, 15, 5
-POLL_S = 0.01
+POLL_S = 0.003
 READY = re.compile(r"listening on (https://\S+)")
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
@@ -222,7 +222,7 @@ class Server:
                 return table
             if time.monotonic() > deadline:
                 raise Failure(f"{self.name} still has {table['conn']['live']} connections after {SETTLE_S} s")
-            time.sleep(5 * POLL_S)
+            time.sleep(10 * POLL_S)
 
     def stop(self):
         """Ends it as its users would."""

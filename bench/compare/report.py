@@ -3,6 +3,7 @@
 
 import json
 import os
+import statistics
 import time
 from collections import Counter
 
@@ -10,6 +11,7 @@ import table
 from figures import BUILDS, agreement, base_rows
 
 FORMAT = 1
+SLOWER_MAX = 0.1  # of the time at its best: a CPU that takes more is slower
 
 
 # --- notes ------------------------------------------------------------------------------------------------------------
@@ -33,22 +35,48 @@ def counter_notes(rows):
 
 def disturbance_notes(rounds):
     """Which rounds were disturbed by other load."""
-    disturbed = [(i + 1, r) for i, r in enumerate(rounds) if r["disturbed"]]
+    disturbed = [r for r in rounds if r["disturbed"]]
     if not disturbed:
         return [f"No other load was seen in the {len(rounds)} timed rounds."]
     notes = [f"{len(disturbed)} of {len(rounds)} timed rounds were DISTURBED by other load; they are in the figures, "
              "so trust times and rates less than counts:"]
-    return notes + [f"round {i} ({r['build']}): {'; '.join(r['disturbed'])}." for i, r in disturbed]
+    return notes + [f"{r['name']} ({r['build']}): {'; '.join(r['disturbed'])}." for r in disturbed]
+
+
+def pace_notes(rounds):
+    """Whether the CPU itself was slower in some rounds than in others."""
+    paces = [statistics.fmean(r["paces_us"]) for r in rounds if r.get("paces_us")]
+    best = min((pace for r in rounds for pace in r.get("paces_us", [])), default=0)
+    slower = [(pace / best - 1) * 100 for pace in paces if pace > best * (1 + SLOWER_MAX)]
+    if not slower:
+        return []
+    return [f"In {len(slower)} of {len(paces)} timed rounds the server's CPU took {min(slower):.0f} to "
+            f"{max(slower):.0f} % more time for a fixed piece of work than at its best: a neighbour on the same core "
+            "of the host, or the clock rate. CPU times and rates vary with that, in both builds."]
 
 
 def limit_notes(rounds):
-    """Whether the load side was the limit."""
+    """Whether the load side was the limit, in rounds where that matters."""
+    rounds = [r for r in rounds if "load_was_limit" in r]
     limits = Counter(what for r in rounds for what in r["load_was_limit"])
     if not limits:
         return ["The load side was not the limit in any round."]
     named = ", ".join(f"{what} ({count} of {len(rounds)} rounds)" for what, count in limits.items())
     return [f"The load side was the limit (a load thread at 90 % or more): {named}. There, requests/s and latency say "
             "what the load could do, not what the server can."]
+
+
+def clock_notes(rounds):
+    """What the memory clock does not know."""
+    inlined = {b: [r["inlined_gets_percent"] for r in rounds if r["build"] == b and "inlined_gets_percent" in r]
+               for b in BUILDS}
+    shares = ", ".join(f"{statistics.median(found):.1f} % of the {build} build's gets"
+                       for build, found in inlined.items() if found)
+    if not shares:
+        return []
+    return ["Memory management in a turn is that of servers with a clock between callers and the memory functions. "
+            f"What the pools do inside the caller's own code is not timed: {shares} went that way. Interrupts count "
+            "where they fall, and the clock makes small calls seem some nanoseconds longer, in both builds."]
 
 
 def pinning_note(options):
@@ -61,13 +89,15 @@ def pinning_note(options):
 def notes_of(about, rows, rounds):
     """All that a reader must know to read the figures rightly."""
     notes = [pinning_note(about["options"])]
-    notes += disturbance_notes(rounds) + limit_notes(rounds) + counter_notes(rows)
+    notes += disturbance_notes(rounds) + pace_notes(rounds) + limit_notes(rounds)
+    notes += counter_notes(rows) + clock_notes(rounds)
     notes += [
         "Both builds are the same objects. The free lists that ngtcp2 and nghttp3 keep inside are at work in both, so "
         "what they save is in neither column's favour, and is not known.",
         "The unpooled build links the blocks of a connection's heap: 16 bytes each that plain malloc would not need "
         "are in its bytes and its RSS.",
-        "CPU per request includes a run's connection set-up, spread over all its requests.",
+        "CPU per request includes a run's connection set-up, spread over all its requests: the shorter the "
+        "measurement, the more of it.",
     ]
     if about["options"]["client"] == "h2load":
         notes.append("h2load verifies no certificate and opens all new connections at once. The idle connections were "

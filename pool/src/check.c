@@ -320,7 +320,6 @@ __attribute__((noinline)) void *hp_check_get(struct hp_byte_pool *pool, size_t b
         return NULL;
     }
     HP_ADD(pool->other_gets, 1);
-    HP_ADD(pool->other_live, 1);
     HP_ADD(pool->other_bytes, bytes);
     return block;
 }
@@ -340,7 +339,7 @@ static struct header *close_block(struct hp_byte_pool *pool, void *block)
 /* The owner's half. */
 static void keep_block(struct hp_byte_pool *pool, struct header *h)
 {
-    HP_SUB(pool->other_live, 1);
+    HP_ADD(pool->other_puts, 1);
     HP_SUB(pool->other_bytes, h->bytes);
     if (hp_span_of(h)->guarded)
         guarded_close(pool, h);

@@ -7,11 +7,11 @@
  * Each block has 8 bytes before it: its size with them, and a magic number that says used or free, so that a double
  * free and a foreign pointer are found when they happen.
  *
- * In the pass-through build, with checks, and under sanitizers every block is large: a block of the pool, so that
- * malloc or the checks see it. They stay linked, since dropping a heap whole is part of its contract.
+ * What follows is for such heaps; those whose blocks stand alone are in heap_alone.c.
  */
 #include <h3pool/heap.h>
 
+#include "heap_alone.h"
 #include "internal.h"
 
 #include <string.h>
@@ -39,7 +39,7 @@ static_assert(sizeof(struct large) % 16 == 0, "a large payload is aligned to 16"
 
 void hp_heap_init(struct hp_heap *heap, struct hp_byte_pool *pool)
 {
-    *heap = (struct hp_heap){.pool = pool, .small_max = hp_source_blocks_alone(pool) ? 0 : SMALL_MAX - HEADER};
+    *heap = (struct hp_heap){.pool = pool, .alone = hp_source_blocks_alone(pool)};
 }
 
 void hp_heap_drop(struct hp_heap *heap)
@@ -66,6 +66,8 @@ static struct header *header_of(const struct hp_heap *heap, void *block)
 
 static size_t payload_bytes(const struct hp_heap *heap, void *block)
 {
+    if (heap->alone)
+        return hp_heap_alone_bytes(block);
     const struct header *h = header_of(heap, block);
     if (h->bytes != 0)
         return h->bytes - HEADER;
@@ -162,7 +164,9 @@ void *hp_heap_alloc(struct hp_heap *heap, size_t bytes)
 {
     if (HP_UNLIKELY(heap->failed))
         return NULL;
-    void *block = bytes <= heap->small_max ? small_alloc(heap, bytes) : large_alloc(heap, bytes);
+    void *block = heap->alone                   ? hp_heap_alone_alloc(heap, bytes)
+                  : bytes <= SMALL_MAX - HEADER ? small_alloc(heap, bytes)
+                                                : large_alloc(heap, bytes);
     if (HP_UNLIKELY(block == NULL)) {
         heap->failed = true;
         return NULL;
@@ -188,8 +192,12 @@ void hp_heap_free(struct hp_heap *heap, void *block)
 {
     if (block == NULL || heap->failed)
         return;
-    struct header *h = header_of(heap, block);
     heap->live_blocks--;
+    if (heap->alone) {
+        hp_heap_alone_free(heap, block);
+        return;
+    }
+    struct header *h = header_of(heap, block);
     if (h->bytes == 0) {
         large_free(heap, (struct large *)block - 1);
         return;

@@ -44,8 +44,11 @@ void hp_pool_manager_each(struct hp_pool_manager *manager, void (*visit)(void *c
 
 /* Entries that a front may have in this build and mode: |wanted|, or 0. */
 uint32_t hp_source_front_cap(const struct hp_byte_pool *pool, uint32_t wanted);
-/* True if a heap over this pool gives each of its blocks a block of the pool, for the checkers' sake. */
+/* True if a heap over this pool gives each of its blocks a block of the pool (heap_alone.h). */
 bool hp_source_blocks_alone(const struct hp_byte_pool *pool);
+/* A get and a put by the owner that tell how many bytes they count for. */
+void *hp_source_get_counted(struct hp_byte_pool *pool, size_t bytes, size_t *held) HP_MUST_CHECK;
+size_t hp_source_put_counted(struct hp_byte_pool *pool, void *block);
 /* Bytes behind the bins that the checks of a pool want; and setting them up. */
 size_t hp_source_checks_bytes(const struct hp_checks *checks, unsigned class_count);
 size_t hp_source_checks_overhead(const struct hp_checks *checks);

@@ -36,49 +36,77 @@ bool hp_source_init(struct hp_byte_pool *pool)
     return true;
 }
 
-/* Bytes of live blocks; negative in a pool on which put_any has counted the blocks of others. */
-static int64_t live_bytes(const struct hp_byte_pool *pool)
-{
-    return (int64_t)(HP_READ(pool->other_bytes) - HP_READ(pool->remote_bytes));
-}
-
 /* Whole units for |bytes|, of which what is negative needs none. */
 static uint64_t units_for(int64_t bytes)
 {
     return bytes > 0 ? ((uint64_t)bytes + UNIT_BYTES - 1) / UNIT_BYTES * UNIT_BYTES : 0;
 }
 
-void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes)
+/* Bytes of live blocks; negative in a pool on which put_any has counted the blocks of others. */
+static int64_t live_bytes(const struct hp_byte_pool *pool)
+{
+    return (int64_t)(HP_READ(pool->other_bytes) - HP_READ(pool->remote_bytes));
+}
+
+/* Takes |bytes| out of the limits, less what other threads have put meanwhile. */
+static __attribute__((noinline)) bool hold_more(struct hp_byte_pool *pool, size_t bytes)
+{
+    HP_SUB(pool->other_bytes, atomic_exchange_explicit(&pool->remote_bytes, 0, memory_order_relaxed));
+    int64_t missing = live_bytes(pool) + (int64_t)bytes - (int64_t)HP_READ(pool->held_bytes);
+    return missing <= 0 || hp_pool_hold(pool, units_for(missing));
+}
+
+/* The limit comes after malloc, which alone knows the size that is counted. */
+void *hp_source_get_counted(struct hp_byte_pool *pool, size_t bytes, size_t *held)
 {
     if (HP_UNLIKELY(!hp_byte_pool_mine(pool)))
         hp_die("pool '%s': get by a thread that does not own it", pool->name);
-    /* The limit comes after malloc, which alone knows the size that is counted. */
-    void *block = bytes <= SIZE_MAX / 2 ? malloc(bytes != 0 ? bytes : 1) : NULL;
+    void *block = malloc(bytes);
     size_t usable = malloc_usable_size(block);
-    int64_t missing = live_bytes(pool) + (int64_t)usable - (int64_t)HP_READ(pool->held_bytes);
-    if (HP_UNLIKELY(block == NULL || (missing > 0 && !hp_pool_hold(pool, units_for(missing))))) {
+    uint64_t live = HP_READ(pool->other_bytes) + usable;
+    if (HP_UNLIKELY(block == NULL ||
+                    ((int64_t)live > (int64_t)HP_READ(pool->held_bytes) && !hold_more(pool, usable)))) {
         free(block);
         HP_ADD(pool->refused, 1);
         return NULL;
     }
     HP_ADD(pool->other_gets, 1);
-    HP_ADD(pool->other_live, 1);
-    HP_ADD(pool->other_bytes, usable);
+    HP_ADD(pool->other_bytes, usable); /* read anew: hold_more may have taken off */
+    *held = usable;
     return block;
+}
+
+size_t hp_source_put_counted(struct hp_byte_pool *pool, void *block)
+{
+    size_t bytes = malloc_usable_size(block);
+    HP_ADD(pool->other_puts, 1);
+    HP_SUB(pool->other_bytes, bytes);
+    free(block);
+    return bytes;
+}
+
+void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes)
+{
+    size_t held;
+    if (HP_UNLIKELY(bytes - 1 >= SIZE_MAX / 2)) { /* 0 is taken as 1 */
+        if (bytes == 0)
+            return hp_source_get_counted(pool, 1, &held);
+        HP_ADD(pool->refused, 1);
+        return NULL;
+    }
+    return hp_source_get_counted(pool, bytes, &held);
 }
 
 void hp_byte_pool_put_slow(struct hp_byte_pool *pool, void *block)
 {
     if (block == NULL)
         return;
-    size_t bytes = malloc_usable_size(block);
     if (HP_LIKELY(hp_byte_pool_mine(pool))) {
-        HP_SUB(pool->other_live, 1);
-        HP_SUB(pool->other_bytes, bytes);
-    } else {
-        atomic_fetch_add_explicit(&pool->remote_puts, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&pool->remote_bytes, bytes, memory_order_relaxed);
+        hp_source_put_counted(pool, block);
+        return;
     }
+    atomic_fetch_add_explicit(&pool->remote_puts, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&pool->remote_bytes, malloc_usable_size(block), memory_order_relaxed);
     free(block);
 }
 
@@ -166,7 +194,7 @@ const char *hp_source_site_text(uint32_t site, char *out)
 void hp_source_counters(const struct hp_byte_pool *pool, struct hp_counters *out)
 {
     out->gets = HP_READ(pool->other_gets);
-    out->live = HP_READ(pool->other_live) - HP_READ(pool->remote_puts);
+    out->live = out->gets - HP_READ(pool->other_puts) - HP_READ(pool->remote_puts);
     out->live_bytes = (uint64_t)live_bytes(pool); /* wraps, and the sum over the name is right */
 }
 

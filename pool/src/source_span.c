@@ -235,6 +235,20 @@ size_t hp_byte_pool_usable(const void *block)
     return bytes;
 }
 
+void *hp_source_get_counted(struct hp_byte_pool *pool, size_t bytes, size_t *held)
+{
+    void *block = hp_byte_pool_get(pool, bytes);
+    *held = block != NULL ? hp_byte_pool_usable(block) : 0;
+    return block;
+}
+
+size_t hp_source_put_counted(struct hp_byte_pool *pool, void *block)
+{
+    size_t held = hp_byte_pool_usable(block);
+    hp_byte_pool_put(pool, block);
+    return held;
+}
+
 void hp_byte_pool_collect(struct hp_byte_pool *pool)
 {
     char *block = atomic_exchange_explicit(&pool->remote, NULL, memory_order_acquire);
@@ -303,7 +317,9 @@ size_t hp_byte_pool_trim_idle(struct hp_byte_pool *pool, size_t bytes_max)
 void hp_source_counters(const struct hp_byte_pool *pool, struct hp_counters *out)
 {
     out->gets = HP_READ(pool->other_gets);
-    out->live = HP_READ(pool->other_live);
+    out->live = out->gets - HP_READ(pool->other_puts);
+    if ((int64_t)out->live < 0) /* to another thread they are of different moments */
+        out->live = 0;
     out->live_bytes = HP_READ(pool->other_bytes);
     if (pool->checks != NULL)
         return; /* the checks keep blocks back, and count for themselves */

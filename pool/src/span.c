@@ -94,7 +94,6 @@ void *hp_huge_get(struct hp_byte_pool *pool, size_t bytes)
     if (span == NULL)
         return NULL;
     HP_ADD(pool->other_gets, 1);
-    HP_ADD(pool->other_live, 1);
     HP_ADD(pool->other_bytes, span->huge_bytes - HP_HUGE_HEADER_BYTES);
     return (char *)span + HP_HUGE_HEADER_BYTES;
 }
@@ -104,7 +103,7 @@ void hp_huge_put(struct hp_span *span, const void *block)
     struct hp_byte_pool *pool = span->pool;
     if (HP_UNLIKELY((const char *)block != (char *)span + HP_HUGE_HEADER_BYTES))
         hp_die("pool '%s': %p points into a block, not at its start", pool->name, block);
-    HP_SUB(pool->other_live, 1);
+    HP_ADD(pool->other_puts, 1);
     HP_SUB(pool->other_bytes, span->huge_bytes - HP_HUGE_HEADER_BYTES);
     hp_pool_unhold(pool, span->huge_bytes);
     hp_span_unmap(span);

@@ -31,7 +31,7 @@ struct hp_byte_pool {
     uint64_t keep_bytes;                   /* that trims leave */
     bool huge_pages;
     _Atomic uint64_t held_bytes, peak_bytes, refused, limit_bytes;
-    _Atomic uint64_t other_gets, other_live, other_bytes; /* blocks outside the bins */
+    _Atomic uint64_t other_gets, other_puts, other_bytes; /* of blocks outside the bins; bytes: live */
     size_t mapped_bytes;                                  /* of this struct with its bins and fronts */
     void (*drop)(void *ctx, void *object); /* object pools: what leaves the front for a run goes through it */
     void *drop_ctx;

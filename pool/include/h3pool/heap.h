@@ -32,8 +32,8 @@ struct hp_heap {
     uint64_t live_blocks;
     uint64_t live_bytes;
     uint64_t held_bytes;
-    size_t small_max; /* larger blocks come from the pool one by one */
     bool failed;
+    bool alone; /* each block is one of the pool: pass-through, checks, sanitizers */
     void *bin[HP_HEAP_BINS];
 };
 

@@ -88,6 +88,11 @@ class Readings(unittest.TestCase):
             self.assertGreater(machine.memory_bytes(os.getpid(), field), 1 << 20)
         self.assertRaises(OSError, machine.memory_bytes, os.getpid(), "VmNone")
 
+    def test_pace_leaves_the_affinity_as_it_was(self):
+        allowed = os.sched_getaffinity(0)
+        self.assertGreater(machine.pace_us({min(allowed)}, loop=1000), 0)
+        self.assertEqual(os.sched_getaffinity(0), allowed)
+
     def test_scan_sees_another_process(self):
         other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         try:

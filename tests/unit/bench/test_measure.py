@@ -14,6 +14,7 @@ from pathlib import Path
 import compare
 import loads
 import measure
+import memory_clock
 import processes
 from processes import Children, Failure, pool_sum, pool_tables
 
@@ -80,6 +81,18 @@ class Parsing(unittest.TestCase):
         self.assertEqual(measure.parse_counter(json.dumps(counts)), (9, 640, 6))
         self.assertRaises(Failure, measure.parse_counter, "{}")
 
+    def test_clock(self):
+        text = ('{"pid":10766,"threads":1,"cost_ns":23.328,"turns":256,"cpu_ns":145474074,"memory_ns":22781164,'
+                '"calls":443922,"pool_gets":211894,"turn_ns":1700250,"get_ns":53313}\n')
+        self.assertEqual(memory_clock.parse_clock(text), (256, 211894, 1700250, 53313))
+        for text in ("", "{}", "[]", '{"turns":null}'):
+            self.assertRaises(Failure, memory_clock.parse_clock, text)
+
+    def test_inlined_gets(self):
+        clocked = memory_clock.Clocked(turns=1, pool_gets=5, turn_ns=2, get_ns=1)
+        self.assertAlmostEqual(memory_clock.inlined_percent([(clocked, 100), (clocked, 100)]), 95)
+        self.assertEqual(memory_clock.inlined_percent([(clocked._replace(pool_gets=0), 0)]), 0)
+
 
 class Options(unittest.TestCase):
     def parse(self, *words, **environment):
@@ -94,7 +107,7 @@ class Options(unittest.TestCase):
     def test_defaults(self):
         options = self.parse()
         self.assertEqual((options.rounds, options.duration, options.args, options.client, options.base),
-                         (4, 0.8, (), "h3load", None))
+                         (15, 0.25, (), "h3load", None))
 
     def test_environment(self):
         options = self.parse(ROUNDS="7", DURATION="250ms", ARGS="-c 100 -H 'a: b'", CLIENT="h2load", BASE="")
@@ -123,6 +136,10 @@ class Options(unittest.TestCase):
     def test_order_of_rounds(self):
         self.assertEqual([b[0] for b in compare.round_order(4)], list("uppuuppu"))
         self.assertEqual([b[0] for b in compare.round_order(1)], list("up"))
+
+    def test_memory_is_measured_in_some_rounds(self):
+        for count, expected in ((1, [0]), (3, [0, 1, 2]), (4, [0, 2]), (13, [0, 5, 10]), (15, [0, 5, 10])):
+            self.assertEqual(list(compare.memory_rounds(count)), expected)
 
 
 class Processes(unittest.TestCase):

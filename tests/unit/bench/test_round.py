@@ -9,19 +9,22 @@ from pathlib import Path
 
 import loads
 import measure
+import memory_clock
 from figures import Samples
 from machine import Pinning
 from processes import Children, Failure, Server
 
 SERVER = """#!{python} -S
 import os, signal, sys
-print("listening on https://127.0.0.1:1", flush=True)
 def table(*_):
     print("name gets puts live live-bytes")
     print("conn 4 4 0 0")
     print("request 9 9 0 0", flush=True)
 signal.signal(signal.SIGUSR2, table)
 signal.signal(signal.SIGTERM, lambda *_: os._exit({status}))
+if "H3POOL_MEMORY_CLOCK" in os.environ:
+    open(os.environ["H3POOL_MEMORY_CLOCK"], "w").close()
+print("listening on https://127.0.0.1:1", flush=True)
 while True:
     signal.pause()
 """
@@ -38,6 +41,13 @@ sys.exit(failed != 0)
 
 BENCH = """#!{python} -S
 print('{{"benchmarks":[{{"name":"HandleHealth","ns_per_op":50}}]}}')
+"""
+
+
+CLOCK = """#!{python} -S
+import sys
+assert sys.argv[2:] == ["new"]
+print('{{"turns":{turns},"pool_gets":3,"turn_ns":2500,"get_ns":1500}}')
 """
 
 
@@ -83,6 +93,7 @@ class Round(unittest.TestCase):
                     "faults_per_1000"):
             self.assertEqual(len(self.measured(bench, key)), 1, key)
         self.assertIn("GET /data", bench.rounds[0]["load_was_limit"])
+        self.assertGreater(len(bench.rounds[0]["paces_us"]), 4)
         self.assertEqual(self.children.running, [])
 
     def test_what_fails_is_not_measured_and_says_why(self):
@@ -111,6 +122,39 @@ class Round(unittest.TestCase):
         (self.build / "liballoc_counter.so").write_text("")
         measure.count_round(bench, "pooled")
         self.assertIn("without the allocation counter", bench.samples.reason("calls_per_connection", "pooled"))
+
+    def test_memory_clock(self):
+        bench = self.bench()
+        self.program("h3pool-clocked", SERVER, status=0)
+        self.program("memory-clock-read", CLOCK, turns=9)
+        memory_clock.clock_round(bench, "pooled")
+        self.assertEqual(self.measured(bench, "turn_memory_us"), [2.5] * memory_clock.REPEATS)
+        self.assertEqual(self.measured(bench, "longest_get_us"), [1.5] * memory_clock.REPEATS)
+        self.assertEqual(bench.rounds[0]["build"], "pooled")
+        self.assertIn("inlined_gets_percent", bench.rounds[0])
+        self.assertEqual(self.children.running, [])
+
+    def test_memory_clock_that_does_not_run(self):
+        for why in ("no h3pool-clocked", "without the memory clock", "memory-clock-read can't be started",
+                    "saw no turn"):
+            bench = self.bench()
+            memory_clock.clock_round(bench, "pooled")
+            self.assertIsNone(self.measured(bench, "turn_memory_us"))
+            self.assertIn(why, bench.samples.reason("longest_get_us", "pooled"))
+            self.assertIsNone(bench.watch)
+            if why.startswith("no "):
+                self.program("h3pool-clocked", SERVER.replace("H3POOL_MEMORY_CLOCK", "NONE"), status=0)
+            elif why.startswith("without"):
+                self.program("h3pool-clocked", SERVER, status=0)
+            else:
+                self.program("memory-clock-read", CLOCK, turns=0)
+
+    def test_round_without_memory(self):
+        bench = self.bench()
+        measure.timed_round(bench, "pooled", "round 2 of 4", memory=False)
+        self.assertEqual(len(self.measured(bench, "rps")), 1)
+        self.assertIsNone(bench.samples.reason("kib_per_idle", "pooled"))
+        self.assertEqual(bench.rounds[0]["name"], "round 2 of 4")
 
     def test_server_that_ends_at_start(self):
         program = self.program("h3pool", "#!/bin/sh\necho 'no certificate'\nexit 2\n")

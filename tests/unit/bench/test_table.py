@@ -22,7 +22,7 @@ ABOUT = {
     "options": {"rounds": 2, "duration_s": 1.0, "args": [], "client": "h3load", "server_cpus": [1], "load_cpus": [0],
                 "load_threads": 1},
 }
-QUIET = [{"build": "unpooled", "disturbed": [], "load_was_limit": []}]
+QUIET = [{"name": "round 1 of 2", "build": "unpooled", "disturbed": [], "load_was_limit": []}]
 
 
 class Cells(unittest.TestCase):
@@ -67,7 +67,7 @@ class Terminal(unittest.TestCase):
         samples.fail("unpooled", ["rps"], "3 of 9 requests failed: status 3")
         samples.add("pooled", rps=7.0)
         text = table.terminal(rows_of(samples))
-        self.assertIn("not measured (the server does not time it yet)", text)
+        self.assertIn("not measured (no round got that far)", text)
         self.assertIn("unpooled not measured (3 of 9 requests failed: status 3)", text)
         self.assertNotIn("from 0", text)
         self.check_width(text)
@@ -94,7 +94,7 @@ class Markdown(unittest.TestCase):
         self.assertEqual({line.count("|") for line in lines}, {5})
 
     def test_not_measured(self):
-        self.assertIn("| not measured (the server does not time it yet) |", table.markdown(rows_of(Samples())))
+        self.assertIn("| not measured (no round got that far) |", table.markdown(rows_of(Samples())))
 
 
 class Report(unittest.TestCase):
@@ -113,6 +113,7 @@ class Report(unittest.TestCase):
 
     def test_json(self):
         samples = full_samples()
+        samples.values["turn_memory_us"].clear()
         samples.fail("pooled", ["rps"], "why")
         _, _, found, _ = self.publish(samples, QUIET)
         figures = {f["key"]: f for f in found["figures"]}
@@ -130,10 +131,18 @@ class Report(unittest.TestCase):
 
     def test_disturbed_rounds_are_named(self):
         disturbed = ["other processes used 50 % of a CPU"]
-        rounds = QUIET + [{"build": "pooled", "disturbed": disturbed, "load_was_limit": []}]
+        rounds = QUIET + [{"name": "round 2 of 2", "build": "pooled", "disturbed": disturbed, "load_was_limit": []}]
         text, markdown, _, _ = self.publish(full_samples(), rounds)
         self.assertIn("1 of 2 timed rounds were DISTURBED", text)
-        self.assertIn("round 2 (pooled): other processes used 50 % of a CPU", markdown)
+        self.assertIn("round 2 of 2 (pooled): other processes used 50 % of a CPU", markdown)
+
+    def test_slower_cpu_is_told(self):
+        rounds = [{"name": f"round {i}", "build": "pooled", "disturbed": [], "paces_us": paces}
+                  for i, paces in enumerate(([550, 552], [551, 1100], [1000, 1000], []))]
+        text = " ".join(self.publish(full_samples(), rounds)[1].split())
+        self.assertIn("In 2 of 3 timed rounds the server's CPU took 50 to 82 % more time", text)
+        self.assertNotIn("fixed piece of work", self.publish(full_samples(), rounds[:1])[1])
+        self.assertNotIn("fixed piece of work", self.publish(full_samples(), QUIET)[1])
 
     def test_quiet_rounds(self):
         text = self.publish(full_samples(), QUIET)[0]
@@ -141,8 +150,17 @@ class Report(unittest.TestCase):
         self.assertIn("load side was not the limit", text)
 
     def test_load_side_as_limit(self):
-        rounds = [{"build": "pooled", "disturbed": [], "load_was_limit": ["GET /data"]}]
+        rounds = [{"name": "round 1 of 2", "build": "pooled", "disturbed": [], "load_was_limit": ["GET /data"]}]
         self.assertIn("The load side was the limit", self.publish(full_samples(), rounds)[0])
+
+    def test_what_the_clock_does_not_time(self):
+        rounds = [{"name": "the memory clock's round", "build": "pooled", "disturbed": [],
+                   "inlined_gets_percent": 98.76}]
+        text, markdown, found, _ = self.publish(full_samples(), QUIET + rounds)
+        self.assertIn("is not timed: 98.8 % of the pooled build's gets", markdown)
+        self.assertIn("No other load was seen in the 2 timed rounds", text)
+        self.assertEqual(found["rounds"][1]["inlined_gets_percent"], 98.76)
+        self.assertNotIn("is not timed", self.publish(full_samples(), QUIET)[1])
 
     def test_what_is_not_known_is_said(self):
         text = " ".join(self.publish(full_samples(), QUIET)[1].split())
