@@ -40,19 +40,28 @@
 
 /* Public: what the shared library exports. */
 #define HP_API __attribute__((visibility("default")))
+/* Callers must look at the result. */
 #define HP_MUST_CHECK __attribute__((warn_unused_result))
+/* internal: hints to the compiler */
 #define HP_LIKELY(x) __builtin_expect(!!(x), 1)
 #define HP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* Alignment of every block, and bytes of the smallest. */
 #define HP_BLOCK_ALIGN 16u
+/* Bytes of a slice: the unit of held memory and of limits. */
 #define HP_SLICE_BYTES (64u << 10)
+/* Bytes of a span: what is asked from the system at a time. */
 #define HP_SPAN_BYTES (2u << 20)
+/* Slices of a span, its header's included. */
 #define HP_SPAN_SLICES (HP_SPAN_BYTES / HP_SLICE_BYTES)
 /* Largest block that comes from a class; larger ones get a mapping of their own. */
 #define HP_CLASS_BYTES_MAX (256u << 10)
+/* Classes that there are. */
 #define HP_CLASS_COUNT 96u
-/* Most entries of a front is the largest number of this many bits. */
+/* internal: bits of a front's count */
 #define HP_FRONT_BITS 16
+
+/* Most entries of a front: unused objects that an object pool may keep. */
 #define HP_FRONT_MAX ((1u << HP_FRONT_BITS) - 1)
 
 struct hp_byte_pool;
@@ -62,12 +71,15 @@ struct hp_pool_manager;
 
 struct hp_run;
 
+/* A slice that no address leads to, and NULL (which is put too) least of all. */
+#define HP_NO_SLICE UINTPTR_MAX
+
 struct hp_bin {
     /* Gets since birth << HP_FRONT_BITS | blocks in the front: one word, so a get is one load and one store of it. */
     _Atomic uint64_t state;
     void **front; /* front[-1] is NULL for ever, so that the topmost entry can be read without a test */
-    uintptr_t
-        warm_slice;     /* the slice, as address / HP_SLICE_BYTES, of a run of this bin that a put has verified last */
+    /* The slice, as address / HP_SLICE_BYTES, of a run of this bin that a put has verified last; or HP_NO_SLICE. */
+    uintptr_t warm_slice;
     uint32_t front_cap; /* 0: everything goes through the library's functions */
     uint32_t block_bytes;
     struct hp_byte_pool *pool;
