@@ -12,12 +12,14 @@
 
 #include <h3pool/byte_pool.h>
 
+/* What is done with objects; NULL: nothing, for each. They may not touch the pool. */
 struct hp_object_ops {
-    void (*construct)(void *object); /* memory is not zeroed; NULL: nothing to do, as for the others */
+    void (*construct)(void *object); /* memory is not zeroed */
     void (*reset)(void *object);     /* on every put */
-    void (*destruct)(void *object);
+    void (*destruct)(void *object);  /* before memory goes back */
 };
 
+/* An object pool, to be embedded. Internal fields. It stays where it is from init to fini. */
 struct hp_object_pool {
     struct hp_byte_pool *blocks; /* of one class; the front of its bin holds the constructed objects */
     struct hp_bin *bin;
@@ -25,11 +27,12 @@ struct hp_object_pool {
     struct hp_object_ops ops;
 };
 
-/* Makes a pool of objects of |bytes| bytes that keeps at most |kept_max| unused ones. Returns 0, or -1 without memory.
- * Threads, names and limits as for a byte pool. */
+/* Makes a pool of objects of |bytes| bytes, 1..HP_CLASS_BYTES_MAX, that keeps at most |kept_max| unused ones, up to
+ * HP_FRONT_MAX. |ops| is copied; NULL: none. |manager|, |name| and the owning thread are as for hp_byte_pool_new; a
+ * limit is set on the name. Returns 0; or -1 without memory, and then |pool| is not to be used. */
 HP_API int hp_object_pool_init(struct hp_object_pool *pool, struct hp_pool_manager *manager, const char *name,
                                size_t bytes, uint32_t kept_max, const struct hp_object_ops *ops) HP_MUST_CHECK;
-/* Destructs what is kept and ends the pool. No object may be live. */
+/* Destructs what is kept and ends the pool. No object may be live (hp_byte_pool_free). Owner only. */
 HP_API void hp_object_pool_fini(struct hp_object_pool *pool);
 
 /* internal: out of line. The second one: an object that has been reset and finds no room, or lies on the front already.
@@ -38,7 +41,9 @@ HP_API void *hp_object_pool_get_slow(struct hp_object_pool *pool) HP_MUST_CHECK;
 HP_API void hp_object_pool_put_slow(struct hp_object_pool *pool, void *object);
 HP_API void hp_object_pool_put_full(struct hp_object_pool *pool, void *object);
 
-/* A constructed object, or NULL when memory is refused. Owner only. */
+/* Takes a constructed object, as its reset or its constructor has left it, aligned to 16; NULL when memory is refused.
+ * The caller holds it until the put. Owner only. Costs what a get of a byte pool does, and now and then a constructor.
+ */
 static inline HP_MUST_CHECK void *hp_object_pool_get(struct hp_object_pool *pool)
 {
     if (HP_UNLIKELY(hp_bin_front(pool->bin) == 0))
@@ -46,7 +51,8 @@ static inline HP_MUST_CHECK void *hp_object_pool_get(struct hp_object_pool *pool
     return hp_bin_get(pool->blocks, pool->bin);
 }
 
-/* Resets the object and keeps it, or destructs it. Owner only; another thread's put is misuse. */
+/* Resets an object and keeps it, or destructs it where enough are kept. |object| may not be NULL, and must be of this
+ * pool. Owner only: another thread's put is misuse, and ends the process where it is found. */
 static inline void hp_object_pool_put(struct hp_object_pool *pool, void *object)
 {
     if (HP_UNLIKELY((uintptr_t)object / HP_SLICE_BYTES != pool->bin->warm_slice)) {
