@@ -3,7 +3,7 @@
  * Byte builder: text or bytes appended into one growing buffer from a byte pool, up to a hard limit.
  *
  * An append that does not fit changes nothing and sets the overflow flag; later appends do nothing either, so a
- * caller may write a whole document and check once, in hp_builder_finish.
+ * caller may write a whole document and check once, in hp_builder_finish. A builder is used by its pool's owner alone.
  */
 #ifndef H3POOL_BUILDER_H
 #define H3POOL_BUILDER_H
@@ -11,27 +11,31 @@
 #include <h3pool/buffer.h>
 #include <string.h>
 
+/* A builder, for the stack or embedded. Internal fields, but for |overflow|, which may be read. */
 struct hp_builder {
     struct hp_byte_pool *pool;
     struct hp_buffer *buffer;
-    size_t room;  /* bytes that fit without growing; 0 after an overflow */
-    size_t limit; /* most bytes */
-    bool overflow;
+    size_t room;   /* bytes that fit without growing; 0 after an overflow */
+    size_t limit;  /* most bytes */
+    bool overflow; /* an append has been refused since init or finish */
 };
 
-/* Takes nothing yet. |limit|: most bytes the result may have. */
-void hp_builder_init(struct hp_builder *builder, struct hp_byte_pool *pool, size_t limit);
-/* Drops what was built. */
-void hp_builder_fini(struct hp_builder *builder);
+/* Makes a builder over |pool|, which must outlive it and its result. |limit|: most bytes that the result may have.
+ * Takes no memory yet. Ends with hp_builder_finish or hp_builder_fini. */
+HP_API void hp_builder_init(struct hp_builder *builder, struct hp_byte_pool *pool, size_t limit);
+/* Drops what was built; the builder is as after init. */
+HP_API void hp_builder_fini(struct hp_builder *builder);
 
-/* The result, owned by the caller, and the builder is as after init; NULL after an overflow or when nothing could be
- * allocated. An empty result is a buffer of len 0. */
-struct hp_buffer *hp_builder_finish(struct hp_builder *builder) HP_MUST_CHECK;
+/* Hands over what was built: a buffer whose one reference the caller owns, of len 0 if nothing was appended; or NULL
+ * after an overflow or when memory is refused. Either way the builder is as after init. Copies nothing. */
+HP_API struct hp_buffer *hp_builder_finish(struct hp_builder *builder) HP_MUST_CHECK;
 
 /* internal: out of line */
-uint8_t *hp_builder_reserve_slow(struct hp_builder *builder, size_t bytes) HP_MUST_CHECK;
+HP_API uint8_t *hp_builder_reserve_slow(struct hp_builder *builder, size_t bytes) HP_MUST_CHECK;
 
-/* Room for |bytes| more bytes at the end, valid until the next call, or NULL with the overflow flag. Growth doubles. */
+/* Makes room for |bytes| more bytes at the end and returns its address, valid until the builder's next call, for
+ * hp_builder_commit; NULL and the overflow flag when the limit or the pool refuses. Growth doubles the buffer and
+ * copies what is there: reserve the whole size at first where it is known. */
 static inline HP_MUST_CHECK uint8_t *hp_builder_reserve(struct hp_builder *builder, size_t bytes)
 {
     if (HP_UNLIKELY(bytes - 1 >= builder->room)) /* 0 too: there may be no buffer */
@@ -39,13 +43,16 @@ static inline HP_MUST_CHECK uint8_t *hp_builder_reserve(struct hp_builder *build
     return builder->buffer->data + builder->buffer->len;
 }
 
-/* Takes the first |bytes| of the reserved room as written. */
+/* Takes the first |bytes| bytes of the room that was reserved last as written. More than was reserved is misuse that is
+ * not found. */
 static inline void hp_builder_commit(struct hp_builder *builder, size_t bytes)
 {
     builder->buffer->len += bytes;
     builder->room -= bytes;
 }
 
+/* Appends the |len| bytes at |bytes|. As all appends: does nothing, and sets the overflow flag, when they do not fit.
+ */
 static inline void hp_builder_append(struct hp_builder *builder, const void *bytes, size_t len)
 {
     uint8_t *to = hp_builder_reserve(builder, len);
@@ -55,13 +62,15 @@ static inline void hp_builder_append(struct hp_builder *builder, const void *byt
     hp_builder_commit(builder, len);
 }
 
-/* Decimal digits. */
-void hp_builder_append_u64(struct hp_builder *builder, uint64_t value);
-/* |digits| lower-case hexadecimal digits, 1..16. */
-void hp_builder_append_hex(struct hp_builder *builder, uint64_t value, unsigned digits);
-/* A JSON string with its quotes, escaped as RFC 8259 section 7; bytes from 0x80 on are copied as they are. */
-void hp_builder_append_json(struct hp_builder *builder, const char *text, size_t len);
+/* Appends |value| as decimal digits. */
+HP_API void hp_builder_append_u64(struct hp_builder *builder, uint64_t value);
+/* Appends the last |digits| hexadecimal digits of |value|, 1..16, in lower case and with leading zeros. */
+HP_API void hp_builder_append_hex(struct hp_builder *builder, uint64_t value, unsigned digits);
+/* Appends the |len| bytes at |text| as a JSON string with its quotes, escaped as in RFC 8259 section 7; bytes from 0x80
+ * on are copied as they are. Where it does not fit, part of it may have been appended. */
+HP_API void hp_builder_append_json(struct hp_builder *builder, const char *text, size_t len);
 
+/* Appends a text that ends with a 0 byte, without that. */
 static inline void hp_builder_append_str(struct hp_builder *builder, const char *text)
 {
     hp_builder_append(builder, text, strlen(text));

@@ -32,29 +32,34 @@
 #include <h3pool/types.h>
 #include <stdio.h>
 
+/* Which checks, as the names above. All zero: none. */
 struct hp_checks {
-    bool tag, poison, zero, cold, callers;
-    uint32_t quarantine; /* blocks of each class; 0: off */
-    uint32_t guard;      /* one get in so many; 0: off */
-    uint64_t fail_every, fail_once, fail_from;
+    bool tag, poison, zero, cold, callers;     /* the checks of these names */
+    uint32_t quarantine;                       /* blocks of each class; 0: off */
+    uint32_t guard;                            /* one get in so many; 0: off */
+    uint64_t fail_every, fail_once, fail_from; /* the N of fail, fail-once and fail-from; 0: off */
 };
 
+/* The variable in the environment that every manager reads when it is made. */
 #define HP_CHECKS_ENVIRONMENT "H3POOL_POOL_CHECKS"
+/* Bytes of the message of hp_checks_parse with its 0. */
 #define HP_CHECKS_ERROR_CAP 96
 
-/* Reads a list of names, separated by commas; an empty one or NULL is no check. Returns 0; or -1, and writes what is
- * wrong with which word to |error|, as in "unknown check 'poisn'". */
-int hp_checks_parse(const char *list, struct hp_checks *out, char error[HP_CHECKS_ERROR_CAP]) HP_MUST_CHECK;
+/* Reads a list of names, separated by commas, into |out|; an empty one or NULL is no check. Returns 0; or -1, with
+ * |out| all zero, and writes what is wrong with which word to |error|, as in "check 'poisn' is unknown". */
+HP_API int hp_checks_parse(const char *list, struct hp_checks *out, char error[HP_CHECKS_ERROR_CAP]) HP_MUST_CHECK;
 
-/* Sets the checks of pools that are made from now on, and the failures of all of the manager's checked pools, whose
- * count begins anew. A pool without checks has no failures to inject: its gets are inlined. */
-void hp_pool_manager_set_checks(struct hp_pool_manager *manager, const struct hp_checks *checks);
+/* Sets the checks of pools that are made from now on (copied), and the failures of all of the manager's checked pools,
+ * whose count begins anew. A pool without checks has no failures to inject: its gets are inlined. Call it while no
+ * thread makes pools. From then on what is live is reported when the process exits. */
+HP_API void hp_pool_manager_set_checks(struct hp_pool_manager *manager, const struct hp_checks *checks);
 
-/* Gets of checked pools since the failures were set: the range for a torture test's N. */
-uint64_t hp_pool_manager_gets_counted(const struct hp_pool_manager *manager);
+/* Counts gets of checked pools since the failures were set: the range for a torture test's N. Any thread. */
+HP_API uint64_t hp_pool_manager_gets_counted(const struct hp_pool_manager *manager);
 
 /* Prints what is live: a line per pool and caller, most bytes first, or per pool where callers are not recorded.
- * Returns the number of blocks. The pools must not be in use. */
-uint64_t hp_pool_manager_report(struct hp_pool_manager *manager, FILE *to);
+ * Returns the number of blocks; 0, and prints nothing, when all are back. The pools must not be in use; one thread at a
+ * time. */
+HP_API uint64_t hp_pool_manager_report(struct hp_pool_manager *manager, FILE *to);
 
 #endif

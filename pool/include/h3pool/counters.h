@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-/*   name         column  what it says                                                              */
+/* X(field, column of the table, what it says): calls |X| once for each counter. */
 #define HP_COUNTERS(X)                                                                                                 \
     X(gets, "gets", "blocks handed out since birth")                                                                   \
     X(puts, "puts", "blocks given back since birth")                                                                   \
@@ -18,6 +18,7 @@
     X(remote_puts, "remote", "puts by threads that do not own the pool")                                               \
     X(refused, "refused", "gets that a limit or the system refused")
 
+/* What hp_byte_pool_counters fills, and a row of a report has. */
 struct hp_counters {
 #define X(name, column, text) uint64_t name;
     HP_COUNTERS(X)

@@ -40,32 +40,42 @@ struct hp_heap {
 /* --- the interface --------------------------------------------------------------------------------------------------
  */
 
-/* Takes nothing yet. The heap is used by the pool's thread alone. */
-void hp_heap_init(struct hp_heap *heap, struct hp_byte_pool *pool);
-/* Gives all memory back to the pool, live blocks included: who holds one must never use it again. */
-void hp_heap_drop(struct hp_heap *heap);
+/* Makes a heap over |pool|, which must outlive it. Takes no memory yet. The heap is used by the pool's owner alone, and
+ * ends with hp_heap_drop. */
+HP_API void hp_heap_init(struct hp_heap *heap, struct hp_byte_pool *pool);
+/* Gives all memory back to the pool, live blocks included: who holds one must never use it again. The heap is as after
+ * init, and no longer frozen. Costs a put for each chunk and each large block. */
+HP_API void hp_heap_drop(struct hp_heap *heap);
 
-/* As malloc(3) and its kin, aligned to 16. NULL when the pool refuses.
+/* Allocates |bytes| bytes (0 is legal) as malloc(3) does, aligned to 16 and not zeroed. NULL when the pool refuses.
  *
  * From that moment on the heap is frozen: every allocation fails, and a free does nothing, so that every block keeps
  * its contents until hp_heap_drop. A user that was caught in the middle of a change (and may hold pointers to blocks
- * that it has freed, or free one twice) can therefore still be torn down. */
-void *hp_heap_alloc(struct hp_heap *heap, size_t bytes) HP_MUST_CHECK;
-void *hp_heap_calloc(struct hp_heap *heap, size_t count, size_t bytes) HP_MUST_CHECK;
-void *hp_heap_resize(struct hp_heap *heap, void *block, size_t bytes) HP_MUST_CHECK;
-void hp_heap_free(struct hp_heap *heap, void *block);
+ * that it has freed, or free one twice) can therefore still be torn down.
+ *
+ * Costs a pop from a list or an addition up to 2 KiB, with 8 bytes before each block; a get from the pool beyond, and
+ * for each 8 KiB of small blocks. */
+HP_API void *hp_heap_alloc(struct hp_heap *heap, size_t bytes) HP_MUST_CHECK;
+/* Allocates |count| * |bytes| bytes as hp_heap_alloc does, zeroed. A product that overflows fails like a refusal. */
+HP_API void *hp_heap_calloc(struct hp_heap *heap, size_t count, size_t bytes) HP_MUST_CHECK;
+/* Resizes a block of this heap as realloc(3) does: |block| NULL is an allocation. On failure NULL, the old block stays
+ * valid, and the heap is frozen. 0 bytes is a block too, and never frees. */
+HP_API void *hp_heap_resize(struct hp_heap *heap, void *block, size_t bytes) HP_MUST_CHECK;
+/* Frees a block of this heap; NULL is legal. A block that was freed already, or is from elsewhere, ends the process;
+ * but a frozen heap does nothing. Costs a push to a list, or a put of a large block; small ones stay with the heap. */
+HP_API void hp_heap_free(struct hp_heap *heap, void *block);
 
-/* Blocks not yet freed; 0 when every user has cleaned up, unless the heap is frozen. */
+/* Counts blocks not yet freed; 0 when every user has cleaned up, unless the heap is frozen. */
 static inline uint64_t hp_heap_live(const struct hp_heap *heap)
 {
     return heap->live_blocks;
 }
-/* Bytes that the heap has taken from its pool: the connection's account. */
+/* Counts bytes that the heap has taken from its pool: the connection's account. */
 static inline uint64_t hp_heap_held(const struct hp_heap *heap)
 {
     return heap->held_bytes;
 }
-/* True when an allocation has failed since init. */
+/* Tells whether the heap is frozen: true when an allocation has failed since init. */
 static inline bool hp_heap_failed(const struct hp_heap *heap)
 {
     return heap->failed;

@@ -15,6 +15,7 @@
 /* Kinds that may exist at a time, the default one included. */
 #define HP_KINDS_MAX 64u
 
+/* A kind. Internal fields, visible because the fast path is inlined. */
 struct hp_pool_kind {
     uint32_t index; /* in hp_thread_pools */
     bool used;
@@ -25,24 +26,29 @@ struct hp_pool_kind {
 };
 
 /* internal: the calling thread's pools by kind. */
-extern _Thread_local struct hp_byte_pool *hp_thread_pools[HP_KINDS_MAX];
+extern HP_API _Thread_local struct hp_byte_pool *hp_thread_pools[HP_KINDS_MAX];
 
-/* Makes a kind. |name| as for a pool, not copied; |options| are those of each thread's pool. NULL when there are
- * HP_KINDS_MAX. Any thread; not on the data path. */
-struct hp_pool_kind *hp_pool_kind_new(struct hp_pool_manager *manager, const char *name,
-                                      const struct hp_pool_options *options) HP_MUST_CHECK;
-/* Ends a kind and all its pools. No block may be live, and no thread may get or put. */
-void hp_pool_kind_free(struct hp_pool_kind *kind);
+/* Makes a kind. |manager| must outlive it. |name| as for a pool, but not copied: it must stay as long as the kind;
+ * |options|, copied, are those of each thread's pool, so a limit there holds for each alone, and one over all is
+ * hp_pool_manager_set_limit's. The caller ends it with hp_pool_kind_free. NULL when there are HP_KINDS_MAX. Any thread;
+ * takes a lock. */
+HP_API struct hp_pool_kind *hp_pool_kind_new(struct hp_pool_manager *manager, const char *name,
+                                             const struct hp_pool_options *options) HP_MUST_CHECK;
+/* Ends a kind and all its pools. NULL is legal. No block may be live (hp_byte_pool_free), no thread may get or put, and
+ * all others that ever did must have ended: a thread's own note of its pool can't be taken from it. */
+HP_API void hp_pool_kind_free(struct hp_pool_kind *kind);
 
-/* The manager of the default kind: unlimited, made with the first use. NULL without memory. */
-struct hp_pool_manager *hp_default_manager(void) HP_MUST_CHECK;
+/* Finds the manager of the default kind: without a limit (set one with hp_pool_manager_set_limit), made with the first
+ * use, never freed. NULL without memory. Any thread; takes a lock. */
+HP_API struct hp_pool_manager *hp_default_manager(void) HP_MUST_CHECK;
 
 /* internal: out of line */
-struct hp_byte_pool *hp_pool_kind_here(struct hp_pool_kind *kind) HP_MUST_CHECK;
-void *hp_byte_buffer_get_slow(size_t bytes) HP_MUST_CHECK;
-void hp_pool_put_slow(struct hp_pool_kind *kind, void *block); /* NULL: the default one */
+HP_API struct hp_byte_pool *hp_pool_kind_here(struct hp_pool_kind *kind) HP_MUST_CHECK;
+HP_API void *hp_byte_buffer_get_slow(size_t bytes) HP_MUST_CHECK;
+HP_API void hp_pool_put_slow(struct hp_pool_kind *kind, void *block); /* NULL: the default one */
 
-/* A block of at least |bytes| bytes from the calling thread's pool; NULL when refused. */
+/* Takes a block of at least |bytes| bytes from the calling thread's pool; otherwise as hp_byte_pool_get, but any
+ * thread. NULL when refused, or when a thread's first get finds no memory for its pool. Costs a load more. */
 static inline HP_MUST_CHECK void *hp_pool_get(struct hp_pool_kind *kind, size_t bytes)
 {
     struct hp_byte_pool *pool = hp_thread_pools[kind->index];
@@ -60,14 +66,15 @@ static inline HP_MUST_CHECK bool hp_thread_put(struct hp_byte_pool *mine, void *
     return HP_LIKELY(bin->pool == mine) && mine != NULL && hp_bin_push(bin, block);
 }
 
-/* Gives a block of the kind back; NULL is legal. Any thread. */
+/* Gives a block of the kind back, whichever thread it came from; NULL is legal. Any thread. */
 static inline void hp_pool_put(struct hp_pool_kind *kind, void *block)
 {
     if (HP_UNLIKELY(!hp_thread_put(hp_thread_pools[kind->index], block)))
         hp_pool_put_slow(kind, block);
 }
 
-/* The same with the default kind: any size, any thread. */
+/* Takes a block of at least |bytes| bytes from the calling thread's pool of the default kind: any size, any thread.
+ * Give it back with hp_byte_buffer_put. NULL when refused. */
 static inline HP_MUST_CHECK void *hp_byte_buffer_get(size_t bytes)
 {
     struct hp_byte_pool *pool = hp_thread_pools[0];
@@ -75,6 +82,7 @@ static inline HP_MUST_CHECK void *hp_byte_buffer_get(size_t bytes)
         return hp_byte_buffer_get_slow(bytes);
     return hp_byte_pool_get(pool, bytes);
 }
+/* Gives a block of the default kind back, whichever thread it came from; NULL is legal. Any thread. */
 static inline void hp_byte_buffer_put(void *block)
 {
     if (HP_UNLIKELY(!hp_thread_put(hp_thread_pools[0], block)))

@@ -12,12 +12,14 @@
 
 #include <h3pool/byte_pool.h>
 
+/* What is done with objects; NULL: nothing, for each. They may not touch the pool. */
 struct hp_object_ops {
-    void (*construct)(void *object); /* memory is not zeroed; NULL: nothing to do, as for the others */
+    void (*construct)(void *object); /* memory is not zeroed */
     void (*reset)(void *object);     /* on every put */
-    void (*destruct)(void *object);
+    void (*destruct)(void *object);  /* before memory goes back */
 };
 
+/* An object pool, to be embedded. Internal fields. It stays where it is from init to fini. */
 struct hp_object_pool {
     struct hp_byte_pool *blocks; /* of one class; the front of its bin holds the constructed objects */
     struct hp_bin *bin;
@@ -25,27 +27,31 @@ struct hp_object_pool {
     struct hp_object_ops ops;
 };
 
-/* Makes a pool of objects of |bytes| bytes that keeps at most |kept_max| unused ones. Returns 0, or -1 without memory.
- * Threads, names and limits as for a byte pool. */
-int hp_object_pool_init(struct hp_object_pool *pool, struct hp_pool_manager *manager, const char *name, size_t bytes,
-                        uint32_t kept_max, const struct hp_object_ops *ops) HP_MUST_CHECK;
-/* Destructs what is kept and ends the pool. No object may be live. */
-void hp_object_pool_fini(struct hp_object_pool *pool);
+/* Makes a pool of objects of |bytes| bytes, 1..HP_CLASS_BYTES_MAX, that keeps at most |kept_max| unused ones, up to
+ * HP_FRONT_MAX. |ops| is copied; NULL: none. |manager|, |name| and the owning thread are as for hp_byte_pool_new; a
+ * limit is set on the name. Returns 0; or -1 without memory, and then |pool| is not to be used. */
+HP_API int hp_object_pool_init(struct hp_object_pool *pool, struct hp_pool_manager *manager, const char *name,
+                               size_t bytes, uint32_t kept_max, const struct hp_object_ops *ops) HP_MUST_CHECK;
+/* Destructs what is kept and ends the pool. No object may be live (hp_byte_pool_free). Owner only. */
+HP_API void hp_object_pool_fini(struct hp_object_pool *pool);
 
 /* internal: out of line. The second one: an object that has been reset and finds no room, or lies on the front already.
  */
-void *hp_object_pool_get_slow(struct hp_object_pool *pool) HP_MUST_CHECK;
-void hp_object_pool_put_slow(struct hp_object_pool *pool, void *object);
-void hp_object_pool_put_full(struct hp_object_pool *pool, void *object);
+HP_API void *hp_object_pool_get_slow(struct hp_object_pool *pool) HP_MUST_CHECK;
+HP_API void hp_object_pool_put_slow(struct hp_object_pool *pool, void *object);
+HP_API void hp_object_pool_put_full(struct hp_object_pool *pool, void *object);
 
-/* A constructed object, or NULL when memory is refused. Owner only. */
+/* Takes a constructed object, as its reset or its constructor has left it, aligned to 16; NULL when memory is refused.
+ * The caller holds it until the put. Owner only. Costs what a get of a byte pool does, and now and then a constructor.
+ */
 static inline HP_MUST_CHECK void *hp_object_pool_get(struct hp_object_pool *pool)
 {
     void *object = hp_bin_pop(pool->bin);
     return HP_LIKELY(object != NULL) ? object : hp_object_pool_get_slow(pool);
 }
 
-/* Resets the object and keeps it, or destructs it. Owner only; another thread's put is misuse. */
+/* Resets an object and keeps it, or destructs it where enough are kept. |object| may not be NULL, and must be of this
+ * pool. Owner only: another thread's put is misuse, and ends the process where it is found. */
 static inline void hp_object_pool_put(struct hp_object_pool *pool, void *object)
 {
     struct hp_bin *bin = pool->bin;

@@ -34,19 +34,34 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+#error "h3pool is for C: its fast path is inlined, and C++ has no _Atomic members; wrap it in a C file"
+#endif
+
+/* Public: what the shared library exports. */
+#define HP_API __attribute__((visibility("default")))
+/* Callers must look at the result. */
 #define HP_MUST_CHECK __attribute__((warn_unused_result))
+/* internal: hints to the compiler */
 #define HP_LIKELY(x) __builtin_expect(!!(x), 1)
 #define HP_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* Alignment of every block, and bytes of the smallest. */
 #define HP_BLOCK_ALIGN 16u
+/* Bytes of a slice: the unit of held memory and of limits. */
 #define HP_SLICE_BYTES (64u << 10)
+/* Bytes of a span: what is asked from the system at a time. */
 #define HP_SPAN_BYTES (2u << 20)
+/* Slices of a span, its header's included. */
 #define HP_SPAN_SLICES (HP_SPAN_BYTES / HP_SLICE_BYTES)
 /* Largest block that comes from a class; larger ones get a mapping of their own. */
 #define HP_CLASS_BYTES_MAX (256u << 10)
+/* Classes that there are. */
 #define HP_CLASS_COUNT 96u
-/* Most entries of a front is the largest number of this many bits. */
+/* internal: bits of a front's count */
 #define HP_FRONT_BITS 16
+
+/* Most entries of a front: unused objects that an object pool may keep. */
 #define HP_FRONT_MAX ((1u << HP_FRONT_BITS) - 1)
 
 struct hp_byte_pool;
@@ -56,12 +71,15 @@ struct hp_pool_manager;
 
 struct hp_run;
 
+/* A slice that no address leads to, and NULL (which is put too) least of all. */
+#define HP_NO_SLICE UINTPTR_MAX
+
 struct hp_bin {
     /* Gets since birth << HP_FRONT_BITS | blocks in the front: one word, so a get is one load and one store of it. */
     _Atomic uint64_t state;
     void **front; /* front[-1] is NULL for ever, so that the topmost entry can be read without a test */
-    uintptr_t
-        warm_slice;     /* the slice, as address / HP_SLICE_BYTES, of a run of this bin that a put has verified last */
+    /* The slice, as address / HP_SLICE_BYTES, of a run of this bin that a put has verified last; or HP_NO_SLICE. */
+    uintptr_t warm_slice;
     uint32_t front_cap; /* 0: everything goes through the library's functions */
     uint32_t block_bytes;
     struct hp_byte_pool *pool;
@@ -103,15 +121,22 @@ struct hp_span {
 #define HP_SPAN_MAGIC 0x68705370u /* "hpSp" */
 
 /* A byte per 2 MiB of address space, 1 where a span of ours begins: 64 MiB of zero pages, of which a few are touched.
- */
+ * Weak to callers, which makes compilers reach it through the GOT: or a program that is linked with the shared library
+ * would get a copy of its own, and the dynamic linker would touch all of it at start. A static link makes that the
+ * address itself again. */
 #define HP_ADDRESS_BITS 47
-extern _Atomic uint8_t hp_span_map[(1ull << HP_ADDRESS_BITS) / HP_SPAN_BYTES];
+#ifdef HP_LIBRARY
+#define HP_API_MAP HP_API
+#else
+#define HP_API_MAP HP_API __attribute__((weak))
+#endif
+extern HP_API_MAP _Atomic uint8_t hp_span_map[(1ull << HP_ADDRESS_BITS) / HP_SPAN_BYTES];
 
 /* The bin of what is in no run. Its pool is NULL and its front has no room, so a stray put ends in the slow path. */
-extern struct hp_bin hp_no_bin;
+extern HP_API struct hp_bin hp_no_bin;
 
 /* Its address is the identity of the calling thread. */
-extern _Thread_local char hp_thread_anchor;
+extern HP_API _Thread_local char hp_thread_anchor;
 
 static inline struct hp_span *hp_span_of(const void *block)
 {
@@ -137,7 +162,7 @@ static inline struct hp_run *hp_run_of(struct hp_span *span, const void *block)
 
 /* Classes of the sizes up to HP_CLASS_TABLE_MAX, by granule: a load is faster than the arithmetic. */
 #define HP_CLASS_TABLE_MAX 4096u
-extern const uint8_t hp_class_table[HP_CLASS_TABLE_MAX / HP_BLOCK_ALIGN + 1];
+extern HP_API const uint8_t hp_class_table[HP_CLASS_TABLE_MAX / HP_BLOCK_ALIGN + 1];
 
 /* Class of a size of 1 to HP_CLASS_BYTES_MAX bytes, computed: 16, 32, ... 128, 144, 160, ... 256, 288, ... */
 static inline unsigned hp_class_compute(size_t bytes)

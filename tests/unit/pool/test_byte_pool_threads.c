@@ -240,5 +240,44 @@ static void test_put_any_through_a_pool_of_the_name(void)
     close_pool();
 }
 
+static struct hp_byte_pool *shared;
+
+static void *put_one(void *block)
+{
+    hp_byte_pool_put(shared, block);
+    return NULL;
+}
+
+/* Regression: NULL was taken for a block of the warm run when there was no such run, and laid on the front. */
+static void test_null_is_put_without_a_warm_run(void)
+{
+    const size_t bytes = 32 * KIB; /* two blocks a run */
+    void *block[8];
+    open_pool();
+    struct hp_byte_pool *two = hp_byte_pool_new(manager, "pairs", bytes, bytes, 0);
+    CHECK(two != NULL);
+    for (unsigned i = 0; i < 8; i++)
+        CHECK((block[i] = hp_byte_pool_get(two, bytes)) != NULL);
+    hp_byte_pool_put_sized(two, block[2], bytes); /* warms its run, which other threads then empty */
+    CHECK((block[2] = hp_byte_pool_get(two, bytes)) != NULL);
+    hp_byte_pool_put(two, block[0]);
+    shared = two;
+    for (unsigned i = 2; i < 6; i++)
+        run_in_thread(put_one, block[i]);
+    hp_byte_pool_collect(two);
+    hp_byte_pool_put_sized(two, NULL, bytes);
+    hp_bin_put(two, hp_byte_pool_bin(two, bytes), NULL);
+    CHECK_U64(counters_of(two).live, 3);
+    CHECK((block[0] = hp_byte_pool_get(two, bytes)) != NULL);
+    hp_byte_pool_put(two, block[0]);
+    hp_byte_pool_put(two, block[1]);
+    hp_byte_pool_put(two, block[6]);
+    hp_byte_pool_put(two, block[7]);
+    CHECK_U64(counters_of(two).live, 0);
+    hp_byte_pool_free(two);
+    close_pool();
+}
+
 TEST_MAIN(TEST(test_many_threads_put), TEST(test_gets_collect_by_themselves), TEST(test_gets_beside_puts),
-          TEST(test_pool_handed_over), TEST(test_put_any_through_a_pool_of_the_name))
+          TEST(test_pool_handed_over), TEST(test_put_any_through_a_pool_of_the_name),
+          TEST(test_null_is_put_without_a_warm_run))
