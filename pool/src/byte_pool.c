@@ -67,6 +67,7 @@ static void init_bins(struct hp_byte_pool *pool, void **front, uint32_t front_ma
         uint32_t entries = front_entries(block_bytes, front_max);
         *bin = (struct hp_bin){
             .front = front + 1,
+            .warm_slice = HP_NO_SLICE,
             .front_cap = hp_source_front_cap(pool, entries),
             .block_bytes = block_bytes,
             .run_slices = slices_for(block_bytes),

@@ -296,7 +296,7 @@ static void run_release(struct hp_byte_pool *pool, struct hp_run *run)
     for (unsigned s = run->slice; s < run->slice + run->slices; s++) {
         span->bin_of[s] = &hp_no_bin;
         if (bin->warm_slice == ((uintptr_t)span + s * HP_SLICE_BYTES) / HP_SLICE_BYTES)
-            bin->warm_slice = 0;
+            bin->warm_slice = HP_NO_SLICE;
     }
 }
 

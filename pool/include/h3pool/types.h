@@ -59,10 +59,9 @@ struct hp_run;
 struct hp_bin {
     /* Gets since birth << HP_FRONT_BITS | blocks in the front: one word, so a get is one load and one store of it. */
     _Atomic uint64_t state;
-    void **front; /* front[-1] is NULL for ever, so that the topmost entry can be read without a test */
-    uintptr_t
-        warm_slice;     /* the slice, as address / HP_SLICE_BYTES, of a run of this bin that a put has verified last */
-    uint32_t front_cap; /* 0: everything goes through the library's functions */
+    void **front;         /* front[-1] is NULL for ever, so that the topmost entry can be read without a test */
+    uintptr_t warm_slice; /* address / HP_SLICE_BYTES of a run of this bin that a put has verified last */
+    uint32_t front_cap;   /* 0: everything goes through the library's functions */
     uint32_t block_bytes;
     struct hp_byte_pool *pool;
     _Atomic uint64_t taken; /* blocks outside the runs */
@@ -95,6 +94,9 @@ struct hp_span {
     uint8_t run_of[HP_SPAN_SLICES];        /* slice -> its run's first slice */
     struct hp_run run[HP_SPAN_SLICES];
 };
+
+/* A warm_slice that no address is in, NULL included. */
+#define HP_NO_SLICE UINTPTR_MAX
 
 #define HP_SPAN_MAGIC 0x68705370u /* "hpSp" */
 
