@@ -142,7 +142,7 @@ static const struct misuse accesses[] = {
     {.name = "overflow by 8 bytes", .run = overflow_by_8, .may_fault = true},
     {.name = "underflow by 1 byte", .run = underflow_by_1},
     {.name = "write after put", .run = write_after_put, .may_fault = true},
-    {.name = "leak", .run = leak},
+    {.name = "leak", .run = leak, .at_end = true},
 };
 
 static const struct misuse reads[] = {

@@ -25,11 +25,12 @@ struct yard {
     struct yard_slot slot[YARD_SLOTS];
 };
 
-/* What is tried. |may_fault|: the process may end by the memory's protection instead of a line of the library. */
+/* What is tried. |may_fault|: the process may end by the memory's protection instead of a line of the library.
+ * |at_end|: it is found when the pool is freed; any other misuse must have been found by then. */
 struct misuse {
     const char *name;
     void (*run)(struct yard *yard);
-    bool may_fault;
+    bool may_fault, at_end;
 };
 
 /* Sizes of all magnitudes, now and then huge. */
@@ -117,14 +118,14 @@ static inline void yard_trial(void *ctx)
     const struct yard_trial *t = ctx;
     setrlimit(RLIMIT_CORE, &(struct rlimit){0});
     test_set_seed(t->seed);
+    CHECK(setenv(HP_CHECKS_ENVIRONMENT, t->checks, 1) == 0); /* the default kind's manager reads it too */
     y.manager = hp_pool_manager_new(0);
     CHECK(y.manager != NULL);
-    set_checks(y.manager, t->checks);
     size_t max = test_random(2) == 0 ? 4096 : HP_CLASS_BYTES_MAX;
     y.pool = hp_byte_pool_new(y.manager, "mine", 1, max, 0);
     y.other = hp_byte_pool_new(y.manager, "other", 1, max, 0);
     CHECK(y.pool != NULL && y.other != NULL);
-    yard_use(&y, 1 + test_random(150));
+    yard_use(&y, 1 + test_random(80));
     if (t->misuse != NULL)
         t->misuse->run(&y);
     yard_use(&y, test_random(30));
@@ -137,7 +138,9 @@ static inline bool yard_found(const struct misuse *m, int status, const char *ou
         return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
     if (m->may_fault && WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV)
         return true;
-    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && strncmp(output, "h3pool: ", 8) == 0;
+    bool at_end = strstr(output, "freed while") != NULL || strstr(output, "freed before") != NULL;
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && strncmp(output, "h3pool: ", 8) == 0 &&
+           at_end == m->at_end;
 }
 
 /* Every trial of the misuse must be found. */
