@@ -66,7 +66,8 @@ static void set(struct hp_checks *c, enum which which, uint64_t n)
         c->fail_from = n;
         break;
     case ALL:
-        *c = (struct hp_checks){.poison = true, .quarantine = 64, .callers = true};
+        c->poison = c->callers = true;
+        c->quarantine = c->quarantine != 0 ? c->quarantine : 64;
         break;
     case WHICH_COUNT:
         break;

@@ -20,7 +20,7 @@
  *   fail=N          every Nth get of the manager fails
  *   fail-once=N     the Nth get fails
  *   fail-from=N     the Nth get and all later ones fail
- *   all             poison, quarantine=64, callers
+ *   all             poison, quarantine=64 (or another number that is given), callers
  *
  * Each but |zero|, |cold| and the failures brings |tag|. What is found ends the process with one line. At exit, and
  * when a pool is freed, blocks that are live are reported by pool and caller. The pass-through build takes the names
@@ -43,7 +43,7 @@ struct hp_checks {
 #define HP_CHECKS_ERROR_CAP 96
 
 /* Reads a list of names, separated by commas; an empty one or NULL is no check. Returns 0; or -1, and writes what is
- * wrong with which word to |error|, as in "unknown check 'poisn'". */
+ * wrong with which word to |error|, as in "check 'poisn' is unknown". */
 int hp_checks_parse(const char *list, struct hp_checks *out, char error[HP_CHECKS_ERROR_CAP]) HP_MUST_CHECK;
 
 /* Sets the checks of pools that are made from now on, and the failures of all of the manager's checked pools, whose
