@@ -344,8 +344,11 @@ void hp_source_fini(struct hp_byte_pool *pool)
     hp_byte_pool_collect(pool);
     if (pool->checks != NULL)
         hp_check_flush(pool);
-    for (unsigned i = 0; i < pool->class_count; i++)
+    for (unsigned i = 0; i < pool->class_count; i++) {
         front_flush(pool, &pool->bin[i], hp_bin_front(&pool->bin[i]));
+        if (pool->checks != NULL) /* looks at every block for the last time */
+            hp_runs_release_empty(pool, &pool->bin[i]);
+    }
     while (pool->spans != NULL)
         hp_span_unmap(pool->spans);
 }
