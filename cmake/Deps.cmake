@@ -18,10 +18,12 @@ if(EXISTS ${prefix}/include/ngtcp2)
     endforeach()
   endfunction()
   add_dep(openssl ssl crypto zstd z)
-  add_dep(quic ngtcp2_crypto_ossl ngtcp2)
+  add_dep(ngtcp2 ngtcp2)
+  add_library(deps_quic INTERFACE)
+  add_library(deps::quic ALIAS deps_quic)
+  set(helper ${libdir}/libngtcp2_crypto_ossl.a)
   add_dep(http3 nghttp3)
   add_dep(ev ev)
-  target_link_libraries(deps_quic INTERFACE deps_openssl)
   target_link_libraries(deps_openssl INTERFACE ${CMAKE_DL_LIBS})
   target_link_libraries(deps_ev INTERFACE m)
   # The archives were built for a newer glibc, whose headers rename three functions.
@@ -41,9 +43,40 @@ else()
   add_library(deps_ev INTERFACE)
   add_library(deps::ev ALIAS deps_ev)
   target_link_libraries(deps_ev INTERFACE ${EV_LIBRARY})
-  foreach(name openssl quic http3)
+  foreach(name openssl http3)
     add_library(deps::${name} ALIAS PkgConfig::${name})
   endforeach()
+  add_library(deps_quic INTERFACE)
+  add_library(deps::quic ALIAS deps_quic)
+  find_library(helper NAMES libngtcp2_crypto_ossl.a)
+  if(NOT helper)
+    message(STATUS "libngtcp2_crypto_ossl.a is not there: its few blocks per connection come from malloc")
+  endif()
+endif()
+
+# ngtcp2's OpenSSL helper calls malloc and free without a hook; in a copy of its archive they have other names, those of
+# server/mem_bridge.c.
+if(helper)
+  set(helper_from_pool ${CMAKE_BINARY_DIR}/libngtcp2_crypto_ossl_from_pool.a)
+  add_custom_command(OUTPUT ${helper_from_pool} DEPENDS ${helper} VERBATIM
+    COMMAND ${CMAKE_OBJCOPY} --redefine-sym malloc=bridge_helper_malloc --redefine-sym free=bridge_helper_free
+            ${helper} ${helper_from_pool})
+  add_custom_target(helper_archive DEPENDS ${helper_from_pool})
+  add_library(deps_helper STATIC IMPORTED)
+  set_target_properties(deps_helper PROPERTIES IMPORTED_LOCATION ${helper_from_pool})
+  add_dependencies(deps_helper helper_archive)
+  target_link_libraries(deps_quic INTERFACE deps_helper)
+  # And where it makes a connection's keys is seen, for they stay when the handshake's memory goes.
+  foreach(direction rx tx)
+    target_link_options(deps_quic INTERFACE -Wl,--wrap=ngtcp2_crypto_derive_and_install_${direction}_key)
+  endforeach()
+endif()
+
+# In this order: the helper refers to both.
+if(TARGET deps_ngtcp2)
+  target_link_libraries(deps_quic INTERFACE deps_ngtcp2 deps_openssl)
+else()
+  target_link_libraries(deps_quic INTERFACE PkgConfig::quic PkgConfig::openssl)
 endif()
 
 # deps::hdr: HdrHistogram, for the load generator alone; from the system, else from .deps/hdr (Debian has it from forky

@@ -212,6 +212,16 @@ static void feed_closed(struct conn *c)
     }
 }
 
+/* OpenSSL has said all that it has to say when the handshake completes: its tickets are with ngtcp2. The keys are
+ * ngtcp2's by then, updates of them included; so a third of an idle connection's memory can go. */
+static void release_tls(struct conn *c)
+{
+    if (tls_session_native(&c->tls) == NULL)
+        return;
+    ngtcp2_conn_set_tls_native_handle(c->quic, NULL);
+    tls_session_fini(&c->tls);
+}
+
 void conn_feed(struct conn *c, const struct datagram *d, uint64_t now_ns)
 {
     c->now_ns = now_ns;
@@ -224,6 +234,8 @@ void conn_feed(struct conn *c, const struct datagram *d, uint64_t now_ns)
     int rv = ngtcp2_conn_read_pkt(c->quic, &path, &info, d->data, d->len, now_ns);
     if (rv != 0)
         quic_failed(c, rv);
+    else if (c->handshake_done)
+        release_tls(c);
     check_heap(c);
     conn_wake(c);
 }

@@ -5,6 +5,7 @@
  */
 #include "conn.h"
 
+#include "mem_bridge.h"
 #include "net/clock.h"
 
 #include <string.h>
@@ -72,6 +73,29 @@ static int open_h3(struct conn *c)
 
 /* --- ngtcp2's callbacks ---------------------------------------------------------------------------------------------
  */
+
+/* After the handshake the TLS object is gone (conn_feed), and nothing that a client may still say in TLS is allowed: a
+ * KeyUpdate is forbidden (RFC 9001 section 6), and client authentication is not asked for. */
+static int on_crypto_data(ngtcp2_conn *quic, ngtcp2_encryption_level level, uint64_t offset, const uint8_t *data,
+                          size_t len, void *ctx)
+{
+    const struct conn *c = ctx;
+    if (tls_session_native(&c->tls) != NULL)
+        return ngtcp2_crypto_recv_crypto_data_cb(quic, level, offset, data, len, ctx);
+    ngtcp2_conn_set_tls_alert(quic, TLS_ALERT_UNEXPECTED_MESSAGE);
+    return NGTCP2_ERR_CRYPTO;
+}
+
+/* The next generation of keys is made ahead, and stays until it is used. */
+static int on_update_key(ngtcp2_conn *quic, uint8_t *rx_secret, uint8_t *tx_secret, ngtcp2_crypto_aead_ctx *rx,
+                         uint8_t *rx_iv, ngtcp2_crypto_aead_ctx *tx, uint8_t *tx_iv, const uint8_t *rx_now,
+                         const uint8_t *tx_now, size_t len, void *ctx)
+{
+    bridge_making_keys(true);
+    int rv = ngtcp2_crypto_update_key_cb(quic, rx_secret, tx_secret, rx, rx_iv, tx, tx_iv, rx_now, tx_now, len, ctx);
+    bridge_making_keys(false);
+    return rv;
+}
 
 static int on_tx_key(ngtcp2_conn *quic, ngtcp2_encryption_level level, void *ctx)
 {
@@ -193,7 +217,7 @@ static int on_remove_cid(ngtcp2_conn *quic, const ngtcp2_cid *cid, void *ctx)
 
 const ngtcp2_callbacks conn_callbacks = {
     .recv_client_initial = ngtcp2_crypto_recv_client_initial_cb,
-    .recv_crypto_data = ngtcp2_crypto_recv_crypto_data_cb,
+    .recv_crypto_data = on_crypto_data,
     .handshake_completed = on_handshake_completed,
     .encrypt = ngtcp2_crypto_encrypt_cb,
     .decrypt = ngtcp2_crypto_decrypt_cb,
@@ -203,7 +227,7 @@ const ngtcp2_callbacks conn_callbacks = {
     .stream_close = on_stream_close,
     .rand = on_rand,
     .remove_connection_id = on_remove_cid,
-    .update_key = ngtcp2_crypto_update_key_cb,
+    .update_key = on_update_key,
     .stream_reset = on_stream_reset,
     .extend_max_remote_streams_bidi = on_max_streams,
     .extend_max_stream_data = on_max_stream_data,

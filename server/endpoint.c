@@ -365,7 +365,7 @@ int endpoint_pools_init(struct endpoint_pools *p, struct hp_pool_manager *manage
 {
     *p = (struct endpoint_pools){0};
     p->data = hp_byte_pool_new(manager, "data", 64, DATA_BLOCK_MAX, 0);
-    p->heap = hp_byte_pool_new(manager, "heap", 1024, DATA_BLOCK_MAX, 0);
+    p->heap = hp_byte_pool_new(manager, "heap", 512, DATA_BLOCK_MAX, 0);
     if (p->data == NULL || p->heap == NULL ||
         hp_object_pool_init(&p->conn, manager, "conn", sizeof(struct conn), CONNS_KEPT, NULL) != 0 ||
         hp_object_pool_init(&p->cid, manager, "cid", sizeof(struct cid_entry), CIDS_KEPT, NULL) != 0 ||

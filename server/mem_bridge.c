@@ -25,11 +25,12 @@ static unsigned adopted_count;
 /* --- OpenSSL --------------------------------------------------------------------------------------------------------
  */
 
+/* Where the calling thread's next block comes from. */
 static struct hp_byte_pool *tls_pool(void)
 {
     if (HP_UNLIKELY(mine.tls == NULL) && bridge_thread_enter() != 0)
         return NULL;
-    return mine.tls;
+    return mine.making_keys ? mine.keys : mine.tls;
 }
 
 static void *tls_malloc(size_t bytes, const char *file, int line)
@@ -52,6 +53,31 @@ static void tls_free(void *block, const char *file, int line)
     if (block != NULL)
         hp_byte_pool_put_any(tls_pool(), block);
 }
+
+void bridge_making_keys(bool making)
+{
+    mine.making_keys = making;
+}
+
+/* The linker leads the helper's calls of two functions of ngtcp2's here: they make the contexts of a connection's
+ * packet keys. Those of the last level stay until the connection ends, while all else of a handshake goes. Among its
+ * thousand blocks each of them would keep a run, so they have a pool of their own. */
+#define INSTALL_KEY(direction)                                                                                         \
+    typedef int install_##direction##_key(ngtcp2_conn *quic, uint8_t *key, uint8_t *iv, uint8_t *hp,                   \
+                                          ngtcp2_encryption_level level, const uint8_t *secret, size_t len);           \
+    install_##direction##_key __wrap_ngtcp2_crypto_derive_and_install_##direction##_key;                               \
+    install_##direction##_key __real_ngtcp2_crypto_derive_and_install_##direction##_key __attribute__((weak));         \
+    int __wrap_ngtcp2_crypto_derive_and_install_##direction##_key(ngtcp2_conn *quic, uint8_t *key, uint8_t *iv,        \
+                                                                  uint8_t *hp, ngtcp2_encryption_level level,          \
+                                                                  const uint8_t *secret, size_t len)                   \
+    {                                                                                                                  \
+        bridge_making_keys(level == NGTCP2_ENCRYPTION_LEVEL_1RTT);                                                     \
+        int rv = __real_ngtcp2_crypto_derive_and_install_##direction##_key(quic, key, iv, hp, level, secret, len);     \
+        bridge_making_keys(false);                                                                                     \
+        return rv;                                                                                                     \
+    }
+INSTALL_KEY(rx)
+INSTALL_KEY(tx)
 
 /* ngtcp2_crypto_ossl_init keeps a reference to each algorithm for the process, and before 1.24 has no way to give it
  * back. A fetch returns the same object once more, so two frees end both references. The list is that of 1.22; where
@@ -80,6 +106,19 @@ static void release_prefetched(void)
     EVP_KDF_free(hkdf);
     EVP_KDF_free(hkdf);
 #endif
+}
+
+/* --- ngtcp2's OpenSSL helper ----------------------------------------------------------------------------------------
+ */
+
+void *bridge_helper_malloc(size_t bytes)
+{
+    return tls_malloc(bytes, NULL, 0);
+}
+
+void bridge_helper_free(void *block)
+{
+    tls_free(block, NULL, 0);
 }
 
 /* --- libev ----------------------------------------------------------------------------------------------------------
@@ -132,18 +171,19 @@ nghttp3_mem bridge_nghttp3_mem(struct hp_heap *heap)
 int bridge_thread_enter(void)
 {
     mine.tls = hp_byte_pool_new(manager, "tls", POOL_MIN, POOL_MAX, 0);
+    mine.keys = hp_byte_pool_new(manager, "keys", POOL_MIN, POOL_MAX, 0);
     mine.loop = hp_byte_pool_new(manager, "loop", POOL_MIN, POOL_MAX, 0);
-    return mine.tls != NULL && mine.loop != NULL ? 0 : -1;
+    return mine.tls != NULL && mine.keys != NULL && mine.loop != NULL ? 0 : -1;
 }
 
 struct bridge_thread bridge_thread_leave(void)
 {
     OPENSSL_thread_stop();
     struct bridge_thread left = mine;
-    if (left.tls != NULL)
-        hp_byte_pool_abandon(left.tls);
-    if (left.loop != NULL)
-        hp_byte_pool_abandon(left.loop);
+    struct hp_byte_pool *const pools[] = {left.tls, left.keys, left.loop};
+    for (unsigned i = 0; i < sizeof pools / sizeof pools[0]; i++)
+        if (pools[i] != NULL) /* NULL: the thread could not start */
+            hp_byte_pool_abandon(pools[i]);
     mine = (struct bridge_thread){0};
     return left;
 }
@@ -151,10 +191,10 @@ struct bridge_thread bridge_thread_leave(void)
 void bridge_adopt(struct bridge_thread thread)
 {
     assert(adopted_count < ADOPTED_MAX);
-    if (thread.tls != NULL) /* NULL: the thread could not start */
-        hp_byte_pool_adopt(thread.tls);
-    if (thread.loop != NULL)
-        hp_byte_pool_adopt(thread.loop);
+    struct hp_byte_pool *const pools[] = {thread.tls, thread.keys, thread.loop};
+    for (unsigned i = 0; i < sizeof pools / sizeof pools[0]; i++)
+        if (pools[i] != NULL)
+            hp_byte_pool_adopt(pools[i]);
     adopted[adopted_count++] = thread;
 }
 
@@ -176,19 +216,24 @@ void bridge_fini(void)
     release_prefetched();
     OPENSSL_cleanup();
     for (unsigned i = 0; i < adopted_count; i++)
-        if (adopted[i].tls != NULL)
+        if (adopted[i].tls != NULL) {
             hp_byte_pool_collect(adopted[i].tls);
+            hp_byte_pool_collect(adopted[i].keys);
+        }
     hp_byte_pool_collect(mine.tls);
+    hp_byte_pool_collect(mine.keys);
 }
 
 void bridge_free(void)
 {
     for (unsigned i = 0; i < adopted_count; i++) {
         hp_byte_pool_free(adopted[i].tls);
+        hp_byte_pool_free(adopted[i].keys);
         hp_byte_pool_free(adopted[i].loop);
     }
     adopted_count = 0;
     hp_byte_pool_free(mine.tls);
+    hp_byte_pool_free(mine.keys);
     hp_byte_pool_free(mine.loop);
     mine = (struct bridge_thread){0};
 }

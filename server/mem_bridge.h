@@ -4,9 +4,9 @@
  *
  *   ngtcp2, nghttp3  -> the connection's own heap        (their hooks carry a context)
  *   OpenSSL          -> the thread's pool "tls"          (its hooks carry none; a free may come from another thread)
+ *     packet keys    -> the thread's pool "keys"         (they outlive the handshake)
+ *   ngtcp2's helper for OpenSSL -> as OpenSSL            (it has no hooks: cmake/Deps.cmake renames what it calls)
  *   libev            -> the thread's pool "loop"
- *
- * Not reached: 3 small allocations per connection in ngtcp2's OpenSSL helper, which calls malloc.
  */
 #ifndef SERVER_MEM_BRIDGE_H
 #define SERVER_MEM_BRIDGE_H
@@ -26,7 +26,8 @@ void bridge_free(void);
 
 /* Pools of one thread. */
 struct bridge_thread {
-    struct hp_byte_pool *tls, *loop;
+    struct hp_byte_pool *tls, *keys, *loop;
+    bool making_keys; /* OpenSSL's next blocks come from |keys| */
 };
 /* Opens pools for the calling thread; returns 0, or -1 without memory. */
 int bridge_thread_enter(void) __attribute__((warn_unused_result));
@@ -34,6 +35,13 @@ int bridge_thread_enter(void) __attribute__((warn_unused_result));
 struct bridge_thread bridge_thread_leave(void);
 /* The calling thread keeps the pools of a thread that has ended, until bridge_free. */
 void bridge_adopt(struct bridge_thread thread);
+
+/* While true, OpenSSL's blocks for the calling thread come from its pool "keys". */
+void bridge_making_keys(bool making);
+
+/* What the helper calls instead of malloc and free. */
+void *bridge_helper_malloc(size_t bytes);
+void bridge_helper_free(void *block);
 
 /* Allocators over |heap|, which must outlive their users; the structs are used by reference. */
 ngtcp2_mem bridge_ngtcp2_mem(struct hp_heap *heap);

@@ -31,6 +31,9 @@ struct tls_ctx *tls_ctx_new(const struct tls_config *config, struct tls_error *e
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 void tls_ctx_unref(struct tls_ctx *ctx);
 
+/* RFC 8446 section 6. */
+#define TLS_ALERT_UNEXPECTED_MESSAGE 10
+
 /* One connection's TLS state. */
 struct tls_session {
     void *ssl, *octx;    /* SSL, ngtcp2_crypto_ossl_ctx */
@@ -40,9 +43,10 @@ struct tls_session {
 /* Begins a server session; |ref| must live as long as the session. Returns 0, or -1 without memory. */
 int tls_session_init(struct tls_session *session, struct tls_ctx *ctx, ngtcp2_crypto_conn_ref *ref)
     __attribute__((warn_unused_result));
-/* What ngtcp2_conn_set_tls_native_handle wants. */
+/* What ngtcp2_conn_set_tls_native_handle wants; NULL once the session is ended. */
 void *tls_session_native(const struct tls_session *session);
-/* Frees it. The connection need not exist any more. */
+/* Frees it. The connection need not exist any more; one that does must not refer to it, see
+ * ngtcp2_conn_set_tls_native_handle. */
 void tls_session_fini(struct tls_session *session);
 
 /* The library's version, as in "OpenSSL 3.5.9 …". */

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <ev.h>
+#include <h3pool/manager.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -21,6 +22,11 @@
 
 /* Batches that a socket may deliver before others get their turn. */
 #define BATCHES_PER_TURN 4u
+/* Memory that was free for a whole period is given back, so much at a time: about half a millisecond of work. */
+#define TRIM_PERIOD_NS (250 * NS_PER_MS)
+#define TRIM_BYTES_MAX (8u << 20)
+/* Periods without a datagram and without anything to give back, after which the worker sleeps. */
+#define TRIMS_IN_VAIN_MAX 4u
 
 struct listener {
     struct ev_io readable, writable;
@@ -40,6 +46,8 @@ struct worker {
     int timer_fd;
     uint64_t timer_at_ns;
     uint64_t wall_due_ns; /* when to look at the wall clock again */
+    uint64_t trim_due_ns; /* when to give idle memory back; CLOCK_NEVER: nothing has happened since all of it was */
+    unsigned trims_in_vain;
     struct listener listener[LISTEN_MAX];
     struct udp_buffers buffers;
     struct endpoint_pools pools;
@@ -110,6 +118,9 @@ static void on_readable(struct ev_loop *loop, struct ev_io *io, int events)
     struct worker *w = ev_userdata(loop);
     struct listener *l = (struct listener *)((char *)io - offsetof(struct listener, readable));
     uint64_t now_ns = clock_monotonic_ns();
+    if (w->trim_due_ns == CLOCK_NEVER)
+        w->trim_due_ns = now_ns + TRIM_PERIOD_NS;
+    w->trims_in_vain = 0;
     for (unsigned i = 0; i < BATCHES_PER_TURN; i++) {
         int n = udp_recv(&l->socket, &w->buffers);
         for (int k = 0; k < n; k++)
@@ -135,6 +146,16 @@ static void on_timer(struct ev_loop *loop, struct ev_io *io, int events)
     endpoint_expire(w->endpoint, clock_monotonic_ns());
 }
 
+/* Off the data path: after the turn's work. */
+static void trim_idle(struct worker *w, uint64_t now_ns)
+{
+    if (hp_pool_manager_trim_idle(w->config.manager, TRIM_BYTES_MAX) != 0)
+        w->trims_in_vain = 0;
+    else
+        w->trims_in_vain++;
+    w->trim_due_ns = w->trims_in_vain < TRIMS_IN_VAIN_MAX ? now_ns + TRIM_PERIOD_NS : CLOCK_NEVER;
+}
+
 static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int revents)
 {
     (void)prepare, (void)revents;
@@ -146,9 +167,13 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int rev
         w->wall_due_ns = now_ns + NS_PER_S;
     }
     bool done = !w->blocked && endpoint_flush(w->endpoint, &sink, now_ns);
+    if (now_ns >= w->trim_due_ns)
+        trim_idle(w, now_ns);
     if (w->stopping || (w->draining && done && endpoint_idle(w->endpoint)))
         ev_break(loop, EVBREAK_ALL);
     uint64_t at_ns = endpoint_deadline(w->endpoint);
+    if (w->trim_due_ns < at_ns)
+        at_ns = w->trim_due_ns;
     if (at_ns != w->timer_at_ns)
         clock_timer_set(w->timer_fd, w->timer_at_ns = at_ns);
 }
@@ -204,7 +229,7 @@ static int set_up(struct worker *w)
     if (bridge_thread_enter() != 0 || endpoint_pools_init(&w->pools, w->config.manager) != 0)
         return -1;
     w->buffers.pool = w->pools.data;
-    w->timer_at_ns = CLOCK_NEVER;
+    w->timer_at_ns = w->trim_due_ns = CLOCK_NEVER;
     w->timer_fd = clock_timer_open();
     w->loop = ev_loop_new(EVFLAG_NOENV);
     struct endpoint_config config = w->config.endpoint;

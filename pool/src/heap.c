@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Heap. Blocks up to 2 KiB are cut from 8 KiB chunks and, once freed, wait in a list per class; larger ones are blocks
- * of the byte pool. There is no coalescing and a chunk is given back only when the heap is dropped: the libraries that
- * use it never give much back before the connection ends, and a free costs a push.
+ * Heap. Blocks up to 512 bytes are cut from 2 KiB chunks and, once freed, wait in a list per class; larger ones are
+ * blocks of the byte pool. There is no coalescing and a chunk is given back only when the heap is dropped: the
+ * libraries that use it never give much back before the connection ends, and a free costs a push.
  *
  * Each block has 8 bytes before it: its size with them, and a magic number that says used or free, so that a double
  * free and a foreign pointer are found when they happen.
@@ -31,7 +31,7 @@ struct large {
 #define HEADER ((uint32_t)sizeof(struct header))
 #define USED 0x68705573u /* "hpUs" */
 #define FREE 0x68704672u /* "hpFr" */
-#define SMALL_MAX 2048u  /* with the header: the last class of HP_HEAP_BINS */
+#define SMALL_MAX 512u   /* with the header: the last class of HP_HEAP_BINS */
 #define CHUNK_HEADER 16u
 
 static_assert(sizeof(struct header) == 8, "a payload 8 bytes behind an odd multiple of 8 is aligned to 16");

@@ -4,7 +4,7 @@
  * connection. Blocks are freed without their size; what the heap holds is the connection's account; and a heap whose
  * user can't be trusted any more (an allocation failed inside a library) is frozen and dropped whole.
  *
- *   chunk (8 KiB from the byte pool)
+ *   chunk (2 KiB from the byte pool)
  *   |next|hdr payload........|hdr payload..|hdr (free) link ....|          untouched          |
  *         \ 8 bytes: size of the block, magic                    at ^                     end ^
  *   large block (own block of the byte pool):  |next|prev|size|hdr payload ........................|
@@ -17,8 +17,8 @@
 /* --- internal, do not touch: visible for embedding ------------------------------------------------------------------
  */
 
-#define HP_HEAP_CHUNK_BYTES 8192u
-#define HP_HEAP_BINS 40u /* classes up to 2 KiB */
+#define HP_HEAP_CHUNK_BYTES 2048u
+#define HP_HEAP_BINS 24u /* classes up to 512 bytes */
 
 struct hp_heap_large {
     struct hp_heap_large *next, *prev;
@@ -53,8 +53,8 @@ HP_API void hp_heap_drop(struct hp_heap *heap);
  * its contents until hp_heap_drop. A user that was caught in the middle of a change (and may hold pointers to blocks
  * that it has freed, or free one twice) can therefore still be torn down.
  *
- * Costs a pop from a list or an addition up to 2 KiB, with 8 bytes before each block; a get from the pool beyond, and
- * for each 8 KiB of small blocks. */
+ * Costs a pop from a list or an addition up to 512 bytes, with 8 bytes before each block; a get from the pool beyond,
+ * and for each 2 KiB of small blocks. */
 HP_API void *hp_heap_alloc(struct hp_heap *heap, size_t bytes) HP_MUST_CHECK;
 /* Allocates |count| * |bytes| bytes as hp_heap_alloc does, zeroed. A product that overflows fails like a refusal. */
 HP_API void *hp_heap_calloc(struct hp_heap *heap, size_t count, size_t bytes) HP_MUST_CHECK;
