@@ -21,7 +21,7 @@ static uint32_t front_entries(uint32_t block_bytes, uint32_t front_max)
     if (front_max != 0)
         return front_max;
     uint32_t n = (128u << 10) / block_bytes;
-    return n < 8 ? 8 : n > 64 ? 64 : n;
+    return n < 8 ? 8 : n > 256 ? 256 : n;
 }
 
 /* The fewest slices of which at most an eighth is left over when they are cut into blocks. */

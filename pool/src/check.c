@@ -254,7 +254,11 @@ static void *guarded_get(struct hp_byte_pool *pool, size_t bytes)
     if (span == NULL)
         return NULL;
     span->guarded = 1;
-    mprotect(guarded_end(span), PAGE_BYTES, PROT_NONE);
+    if (mprotect(guarded_end(span), PAGE_BYTES, PROT_NONE) != 0) { /* too many mappings: better none than no guard */
+        hp_pool_unhold(pool, mapped);
+        hp_span_unmap(span);
+        return NULL;
+    }
     struct header *h = guarded_header(span);
     h->bytes = bytes;
     memset(guarded_block(span) - HEADER, CANARY, HEADER);
@@ -262,13 +266,16 @@ static void *guarded_get(struct hp_byte_pool *pool, size_t bytes)
     return guarded_block(span);
 }
 
-/* Takes a put block's pages away. */
-static void guarded_close(struct hp_byte_pool *pool, struct header *h)
+/* Takes a put block's pages away. By whoever puts it: a use after put does not wait for the owner. */
+static void guarded_shut(struct hp_span *span)
 {
-    struct hp_span *span = hp_span_of(h);
     size_t inner = span->huge_bytes - HP_HUGE_HEADER_BYTES;
     madvise((char *)span + HP_HUGE_HEADER_BYTES, inner, MADV_DONTNEED);
     mprotect((char *)span + HP_HUGE_HEADER_BYTES, inner, PROT_NONE);
+}
+
+static void guarded_keep(struct hp_byte_pool *pool, struct header *h)
+{
     uint32_t kept = pool->checks->options.quarantine;
     queue_add(pool, &pool->checks->guarded, h);
     guarded_flush(pool, kept > GUARDED_KEPT ? kept : GUARDED_KEPT);
@@ -332,7 +339,10 @@ static struct header *close_block(struct hp_byte_pool *pool, void *block)
     if (!atomic_compare_exchange_strong(&h->tag, &live, mixed(pool, h, FREE)))
         hp_die("pool '%s': block %p was put twice, by two threads at once", pool->name, block);
     h->put = pool->checks->options.callers ? hp_site_here() : 0;
-    wipe(pool, h);
+    if (hp_span_of(h)->guarded)
+        guarded_shut(hp_span_of(h));
+    else
+        wipe(pool, h);
     return h;
 }
 
@@ -342,7 +352,7 @@ static void keep_block(struct hp_byte_pool *pool, struct header *h)
     HP_ADD(pool->other_puts, 1);
     HP_SUB(pool->other_bytes, h->bytes);
     if (hp_span_of(h)->guarded)
-        guarded_close(pool, h);
+        guarded_keep(pool, h);
     else if (pool->checks->options.cold || pool->checks->options.quarantine != 0)
         queue_add(pool, queue_of(pool, hp_bin_of(h)), h);
     else

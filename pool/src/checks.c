@@ -66,7 +66,8 @@ static void set(struct hp_checks *c, enum which which, uint64_t n)
         c->fail_from = n;
         break;
     case ALL:
-        *c = (struct hp_checks){.poison = true, .quarantine = 64, .callers = true};
+        c->poison = c->callers = true;
+        c->quarantine = c->quarantine != 0 ? c->quarantine : 64;
         break;
     case WHICH_COUNT:
         break;
@@ -173,7 +174,8 @@ static void report_pool(void *ctx, struct hp_byte_pool *pool)
     if (r->of_site[0].blocks != 0)
         print_live(r->to, pool->name, &r->of_site[0], NULL);
     hp_byte_pool_counters(pool, &c);
-    if (r->all.blocks == before && c.live != 0 && (int64_t)c.live > 0) {
+    /* The walk knows better where it can look: what other threads have put may not be counted yet. */
+    if (pool->checks == NULL && r->all.blocks == before && (int64_t)c.live > 0) {
         print_live(r->to, pool->name, &(struct live){c.live, c.live_bytes}, NULL);
         r->all.blocks += c.live;
     }

@@ -119,7 +119,7 @@ static struct hp_pool_node *node_of(struct hp_pool_manager *m, const char *path)
 {
     struct hp_pool_node *node = &m->node[0];
     size_t len = strlen(path);
-    if (len >= HP_POOL_NAME_CAP || len == 0 || path[0] == '/' || path[len - 1] == '/')
+    if (len >= HP_POOL_NAME_CAP || len == 0 || path[0] == '/' || path[len - 1] == '/' || strstr(path, "//") != NULL)
         hp_die("pool '%s': not a name", path);
     for (size_t at = 0; at < len; at++) {
         at += strcspn(path + at, "/");

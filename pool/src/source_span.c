@@ -176,15 +176,31 @@ void hp_byte_pool_put_slow(struct hp_byte_pool *pool, void *block)
         remote_put(pool, block);
 }
 
+/* Dies unless |bytes| lead to where the block is: its bin, or a mapping of its own of as many pages. */
+static void check_size(struct hp_byte_pool *pool, const void *block, size_t bytes)
+{
+    const struct hp_span *span = hp_span_of(block);
+    const struct hp_bin *bin = hp_bin_of(block);
+    uint64_t is = span->huge_bytes != 0 ? span->huge_bytes - HP_HUGE_HEADER_BYTES : bin->block_bytes;
+    bool same = bin == &hp_no_bin; /* of no run: for others to find */
+    if (bytes <= pool->bytes_max)
+        same = span->huge_bytes == 0 && (same || bin == hp_byte_pool_bin(pool, bytes));
+    else
+        same = span->huge_bytes != 0 && is == ((bytes + 4095) & ~(size_t)4095);
+    if (HP_UNLIKELY(!same))
+        hp_die("pool '%s': %p was put as %zu bytes, but is a block of %llu", pool->name, block, bytes,
+               (unsigned long long)is);
+}
+
 void hp_byte_pool_put_sized_slow(struct hp_byte_pool *pool, void *block, size_t bytes)
 {
+    if (bytes == 0) /* as in a get */
+        bytes = 1;
     if (block != NULL && hp_span_known(block) && hp_span_of(block)->pool == pool) {
-        const struct hp_bin *bin = hp_bin_of(block);
         if (pool->checks != NULL)
             hp_check_size(pool, block, bytes);
-        else if (bin != &hp_no_bin && bin != (bytes <= pool->bytes_max ? hp_byte_pool_bin(pool, bytes) : NULL))
-            hp_die("pool '%s': %p was put as %zu bytes, but is a block of %u", pool->name, block, bytes,
-                   bin->block_bytes);
+        else
+            check_size(pool, block, bytes);
     }
     hp_byte_pool_put_slow(pool, block);
 }
@@ -344,8 +360,11 @@ void hp_source_fini(struct hp_byte_pool *pool)
     hp_byte_pool_collect(pool);
     if (pool->checks != NULL)
         hp_check_flush(pool);
-    for (unsigned i = 0; i < pool->class_count; i++)
+    for (unsigned i = 0; i < pool->class_count; i++) {
         front_flush(pool, &pool->bin[i], hp_bin_front(&pool->bin[i]));
+        if (pool->checks != NULL) /* looks at every block for the last time */
+            hp_runs_release_empty(pool, &pool->bin[i]);
+    }
     while (pool->spans != NULL)
         hp_span_unmap(pool->spans);
 }

@@ -271,6 +271,7 @@ static bool run_acquire(struct hp_byte_pool *pool, struct hp_bin *bin)
     *run = (struct hp_run){
         .bin = bin,
         .base = (char *)span + first * HP_SLICE_BYTES,
+        .reciprocal = ((1ull << HP_RECIPROCAL_BITS) + bin->block_bytes - 1) / bin->block_bytes,
         .capacity = bin->run_slices * HP_SLICE_BYTES / bin->block_bytes,
         .slice = (uint8_t)first,
         .slices = (uint8_t)bin->run_slices,
@@ -340,10 +341,10 @@ void hp_run_give(struct hp_byte_pool *pool, void *block)
         hp_die("pool '%s': %p was put, but is not a live block", pool->name, block);
     if (HP_UNLIKELY(run->used == 0 || block == run->free))
         hp_die("pool '%s': block %p was put twice", pool->name, block);
-    size_t offset = (size_t)((char *)block - run->base);
-    if (HP_UNLIKELY(offset % bin->block_bytes != 0))
+    size_t offset = (size_t)((char *)block - run->base), index = offset * run->reciprocal >> HP_RECIPROCAL_BITS;
+    if (HP_UNLIKELY(index * bin->block_bytes != offset))
         hp_die("pool '%s': %p points into a block, not at its start", pool->name, block);
-    if (HP_UNLIKELY(offset >= (size_t)run->carved * bin->block_bytes))
+    if (HP_UNLIKELY(index >= run->carved))
         hp_die("pool '%s': %p was put, but is not a live block", pool->name, block);
     HP_USABLE(block, sizeof(void *));
     hp_link_set(pool, block, run->free);

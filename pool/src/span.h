@@ -32,17 +32,18 @@ void hp_runs_release_empty(struct hp_byte_pool *pool, struct hp_bin *bin);
 size_t hp_spans_discard(struct hp_byte_pool *pool, size_t bytes_max);
 
 /* The link in a free block: encoded with the pool's key and the block's address, so that a write after put, or bytes
- * that someone has planted, do not become a pointer. */
+ * that someone has planted, do not become a pointer. Its bytes are in reverse, so that even a write to the first of
+ * them leads out of the run. */
 static inline void hp_link_set(const struct hp_byte_pool *pool, void *block, const void *next)
 {
-    uint64_t link = (uintptr_t)next ^ (uintptr_t)block ^ pool->key;
+    uint64_t link = __builtin_bswap64((uintptr_t)next ^ (uintptr_t)block ^ pool->key);
     __builtin_memcpy(block, &link, sizeof link);
 }
 static inline void *hp_link_get(const struct hp_byte_pool *pool, const void *block)
 {
     uint64_t link;
     __builtin_memcpy(&link, block, sizeof link);
-    return (void *)(uintptr_t)(link ^ (uintptr_t)block ^ pool->key);
+    return (void *)(uintptr_t)(__builtin_bswap64(link) ^ (uintptr_t)block ^ pool->key);
 }
 
 #endif

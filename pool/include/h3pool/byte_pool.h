@@ -144,23 +144,21 @@ static inline struct hp_bin *hp_byte_pool_bin(struct hp_byte_pool *pool, size_t 
     return &pool->bin[c > pool->class_first ? c - pool->class_first : 0];
 }
 
-/* internal: |bytes| is what the caller wants of the block, for the checks' sake. */
-static inline HP_MUST_CHECK void *hp_bin_take(struct hp_byte_pool *pool, struct hp_bin *bin, size_t bytes)
+/* internal: takes the topmost block of the front, or returns NULL. */
+static inline HP_MUST_CHECK void *hp_bin_pop(struct hp_bin *bin)
 {
     uint64_t state = HP_READ(bin->state);
-    uint32_t n = (uint32_t)(state & HP_FRONT_MAX);
-    if (HP_UNLIKELY(n == 0))
-        return hp_byte_pool_get_slow(pool, bytes);
-    HP_SET(bin->state, state + (1u << HP_FRONT_BITS) - 1);
-    return bin->front[n - 1];
+    void *block = bin->front[(int64_t)(state & HP_FRONT_MAX) - 1];
+    if (HP_LIKELY(block != NULL))
+        HP_SET(bin->state, state + (1u << HP_FRONT_BITS) - 1);
+    return block;
 }
 
 /* internal: lays a block of the bin on its front; false if there is no room, or the block lies on top already. */
 static inline HP_MUST_CHECK bool hp_bin_push(struct hp_bin *bin, void *block)
 {
-    uint64_t state = HP_READ(bin->state);
-    uint32_t n = (uint32_t)(state & HP_FRONT_MAX);
-    if (HP_UNLIKELY(n >= bin->front_cap || bin->front[(ptrdiff_t)n - 1] == block))
+    uint64_t state = HP_READ(bin->state), n = state & HP_FRONT_MAX;
+    if (HP_UNLIKELY(n >= bin->front_cap || bin->front[(int64_t)n - 1] == block))
         return false;
     bin->front[n] = block;
     HP_SET(bin->state, state + 1);
@@ -170,7 +168,8 @@ static inline HP_MUST_CHECK bool hp_bin_push(struct hp_bin *bin, void *block)
 /* Takes a block of the bin's class from the pool; as hp_byte_pool_get otherwise. |bin| must be one of |pool|'s. */
 static inline HP_MUST_CHECK void *hp_bin_get(struct hp_byte_pool *pool, struct hp_bin *bin)
 {
-    return hp_bin_take(pool, bin, bin->block_bytes);
+    void *block = hp_bin_pop(bin);
+    return HP_LIKELY(block != NULL) ? block : hp_byte_pool_get_slow(pool, bin->block_bytes);
 }
 
 /* Gives back a block of exactly this bin; NULL is legal. Owner only, other threads use hp_byte_pool_put. */
@@ -188,7 +187,8 @@ static inline HP_MUST_CHECK void *hp_byte_pool_get(struct hp_byte_pool *pool, si
 {
     if (HP_UNLIKELY(bytes - 1 >= pool->bytes_max))
         return hp_byte_pool_get_slow(pool, bytes);
-    return hp_bin_take(pool, hp_byte_pool_bin(pool, bytes), bytes);
+    void *block = hp_bin_pop(hp_byte_pool_bin(pool, bytes));
+    return HP_LIKELY(block != NULL) ? block : hp_byte_pool_get_slow(pool, bytes);
 }
 
 /* Gives a block back to the pool that it came from; NULL is legal. Any thread: another one than the owner leaves the

@@ -20,7 +20,7 @@
  *   fail=N          every Nth get of the manager fails
  *   fail-once=N     the Nth get fails
  *   fail-from=N     the Nth get and all later ones fail
- *   all             poison, quarantine=64, callers
+ *   all             poison, quarantine=64 (or another number that is given), callers
  *
  * Each but |zero|, |cold| and the failures brings |tag|. What is found ends the process with one line. At exit, and
  * when a pool is freed, blocks that are live are reported by pool and caller. The pass-through build takes the names

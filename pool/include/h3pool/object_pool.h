@@ -46,22 +46,22 @@ HP_API void hp_object_pool_put_full(struct hp_object_pool *pool, void *object);
  */
 static inline HP_MUST_CHECK void *hp_object_pool_get(struct hp_object_pool *pool)
 {
-    if (HP_UNLIKELY(hp_bin_front(pool->bin) == 0))
-        return hp_object_pool_get_slow(pool);
-    return hp_bin_get(pool->blocks, pool->bin);
+    void *object = hp_bin_pop(pool->bin);
+    return HP_LIKELY(object != NULL) ? object : hp_object_pool_get_slow(pool);
 }
 
 /* Resets an object and keeps it, or destructs it where enough are kept. |object| may not be NULL, and must be of this
  * pool. Owner only: another thread's put is misuse, and ends the process where it is found. */
 static inline void hp_object_pool_put(struct hp_object_pool *pool, void *object)
 {
-    if (HP_UNLIKELY((uintptr_t)object / HP_SLICE_BYTES != pool->bin->warm_slice)) {
+    struct hp_bin *bin = pool->bin;
+    if (HP_UNLIKELY((uintptr_t)object / HP_SLICE_BYTES != bin->warm_slice)) {
         hp_object_pool_put_slow(pool, object);
         return;
     }
     if (pool->ops.reset != NULL)
         pool->ops.reset(object);
-    if (HP_UNLIKELY(!hp_bin_push(pool->bin, object)))
+    if (HP_UNLIKELY(!hp_bin_push(bin, object)))
         hp_object_pool_put_full(pool, object);
 }
 

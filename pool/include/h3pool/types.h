@@ -92,10 +92,11 @@ struct hp_bin {
 struct hp_run {
     struct hp_bin *bin;
     struct hp_run *next, *prev;
-    void *free;      /* given back, linked through their first word, which is encoded */
-    char *base;      /* first block */
-    uint32_t used;   /* blocks outside the run */
-    uint32_t carved; /* blocks ever taken from base on; the rest has not been touched */
+    void *free;          /* given back, linked through their first word, which is encoded */
+    char *base;          /* first block */
+    uint64_t reciprocal; /* 2^HP_RECIPROCAL_BITS / block bytes, rounded up: to divide an offset by a multiplication */
+    uint32_t used;       /* blocks outside the run */
+    uint32_t carved;     /* blocks ever taken from base on; the rest has not been touched */
     uint32_t capacity;
     uint8_t slice, slices;
     bool listed;
@@ -113,6 +114,9 @@ struct hp_span {
     uint8_t run_of[HP_SPAN_SLICES];        /* slice -> its run's first slice */
     struct hp_run run[HP_SPAN_SLICES];
 };
+
+/* Enough for a quotient that is exact: 19 bits of offset and 18 of block. */
+#define HP_RECIPROCAL_BITS 40
 
 #define HP_SPAN_MAGIC 0x68705370u /* "hpSp" */
 

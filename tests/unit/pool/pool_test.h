@@ -7,7 +7,10 @@
 
 #include "test.h"
 
+#include "pool/src/annotate.h"
+
 #include <h3pool/byte_pool.h>
+#include <h3pool/checks.h>
 #include <h3pool/manager.h>
 #include <signal.h>
 #include <string.h>
@@ -23,6 +26,17 @@
 #endif
 #ifndef UNDER_ASAN
 #define UNDER_ASAN 0
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+#ifndef UNDER_TSAN
+#define UNDER_TSAN 0
 #endif
 
 /* A sanitizer's malloc is to refuse as malloc does. The sanitizers' runtimes call these. */
@@ -42,6 +56,27 @@ const char *__tsan_default_options(void)
 static inline bool pooled(void)
 {
     return strcmp(hp_build_name(), "pooled") == 0;
+}
+
+/* Whether a tool slows this run down so much that tests which repeat themselves should do so less often. */
+static inline bool slowed(void)
+{
+    return UNDER_TSAN || hp_watched();
+}
+
+static inline unsigned fewer_if_slowed(unsigned times, unsigned divisor)
+{
+    return slowed() ? (times + divisor - 1) / divisor : times;
+}
+
+/* Checks by their names; see checks.h. */
+static inline void set_checks(struct hp_pool_manager *manager, const char *list)
+{
+    struct hp_checks checks;
+    char error[HP_CHECKS_ERROR_CAP] = "";
+    if (hp_checks_parse(list, &checks, error) != 0)
+        test_fail(__FILE__, __LINE__, "%s", error);
+    hp_pool_manager_set_checks(manager, &checks);
 }
 
 static inline struct hp_counters counters_of(const struct hp_byte_pool *pool)
