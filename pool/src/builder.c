@@ -65,15 +65,19 @@ uint8_t *hp_builder_reserve_slow(struct hp_builder *b, size_t bytes)
 
 void hp_builder_append_u64(struct hp_builder *b, uint64_t value)
 {
-    unsigned digits = 1;
-    for (uint64_t power = 10; digits < 20 && value >= power; power *= 10)
-        digits++;
-    uint8_t *to = hp_builder_reserve(b, digits);
-    if (to == NULL)
-        return;
-    for (unsigned i = digits; i > 0; i--, value /= 10)
-        to[i - 1] = (uint8_t)('0' + value % 10);
-    hp_builder_commit(b, digits);
+    char text[32]; /* 20 digits, and a word behind the last one */
+    size_t len = 0;
+    uint32_t parts[3]; /* of eight digits, the last ones first */
+    unsigned count = 0;
+    do
+        parts[count++] = (uint32_t)(value % HP_DIGITS_MAX);
+    while ((value /= HP_DIGITS_MAX) != 0);
+    while (count-- != 0) {
+        struct hp_digits digits = hp_digits_of(parts[count]);
+        memset(text + len, '0', 8 - digits.len); /* what a part but the first one has before its digits */
+        len = (size_t)(hp_digits_put(text + len + (len != 0 ? 8 - digits.len : 0), digits) - text);
+    }
+    hp_builder_append(b, text, len);
 }
 
 void hp_builder_append_hex(struct hp_builder *b, uint64_t value, unsigned digits)

@@ -217,7 +217,29 @@ static void test_refused_memory_is_an_overflow(void)
     close_builder();
 }
 
-TEST_MAIN(TEST(test_nothing), TEST(test_fini_drops_what_was_built), TEST(test_numbers), TEST(test_json_of_every_byte),
-          TEST(test_grows_up_to_the_limit_to_the_byte), TEST(test_overflow_changes_nothing_and_stays),
-          TEST(test_each_kind_of_append_overflows), TEST(test_reserve_and_commit),
-          TEST(test_refused_memory_is_an_overflow))
+static void check_digits(uint32_t value)
+{
+    char is[16], should[16];
+    *hp_digits_put(is, hp_digits_of(value)) = '\0';
+    snprintf(should, sizeof should, "%" PRIu32, value);
+    CHECK_STR(is, should);
+}
+
+static void test_digits(void)
+{
+    for (uint32_t value = 0; value < 200000; value++)
+        check_digits(value);
+    for (uint32_t power = 1; power <= HP_DIGITS_MAX / 10; power *= 10)
+        for (uint32_t k = 1; k < 10; k++) {
+            check_digits(k * power);
+            check_digits(k * power - 1);
+        }
+    for (int i = 0; i < 100000; i++)
+        check_digits((uint32_t)test_random(HP_DIGITS_MAX));
+    check_digits(HP_DIGITS_MAX - 1);
+}
+
+TEST_MAIN(TEST(test_digits), TEST(test_nothing), TEST(test_fini_drops_what_was_built), TEST(test_numbers),
+          TEST(test_json_of_every_byte), TEST(test_grows_up_to_the_limit_to_the_byte),
+          TEST(test_overflow_changes_nothing_and_stays), TEST(test_each_kind_of_append_overflows),
+          TEST(test_reserve_and_commit), TEST(test_refused_memory_is_an_overflow))
