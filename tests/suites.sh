@@ -9,7 +9,19 @@ suites_test() {
     run lint sh tests/lint/lint.sh
     run e2e e2e build/h3pool 2
     run compare-unit sh tests/unit/bench/run.sh
-    run consumer sh tests/consumer/run.sh
+    run consumer consumer
+    run docs docs
+}
+
+# The pool library as others find it.
+consumer() {
+    need pkg-config=pkg-config readelf=binutils || return
+    sh tests/consumer/run.sh
+}
+
+docs() {
+    need doxygen=doxygen python3=python3 || return
+    sh tests/consumer/docs.sh
 }
 
 suites_check() {
@@ -43,7 +55,7 @@ suites_sanitizers() {
 
 # Threads: the pools, and a server with two workers.
 tsan() {
-    build tsan && unit tsan -R '^(pool_byte|net_|server_|sim_machine)' &&
+    build tsan && unit tsan -R '^(pool_byte|example_|net_|server_|sim_machine)' &&
         e2e build/tsan/h3pool 2 --slow 4 --only curl-health --only aioquic-requests --only aioquic-connections \
             --only sigterm-during-download --only hostile-abandon --only sighup-reloads-certificates
 }

@@ -44,8 +44,12 @@ static _Unwind_Reason_Code on_frame(struct _Unwind_Context *context, void *ctx)
 {
     struct walk *w = ctx;
     uintptr_t ip = _Unwind_GetIP(context);
-    if (ip == 0 || (w->count == 0 && own(_Unwind_GetRegionStart(context))))
+    if (ip == 0)
         return _URC_NO_REASON;
+    if (own(_Unwind_GetRegionStart(context))) { /* what it has called is the library's, too */
+        w->count = 0;
+        return _URC_NO_REASON;
+    }
     w->frame[w->count++] = ip - 1; /* inside the call, not behind it */
     return w->count == HP_SITE_FRAMES ? _URC_END_OF_STACK : _URC_NO_REASON;
 }

@@ -8,7 +8,6 @@
 #ifndef H3POOL_BUILDER_H
 #define H3POOL_BUILDER_H
 
-#include <endian.h>
 #include <h3pool/buffer.h>
 #include <string.h>
 
@@ -66,27 +65,35 @@ static inline void hp_builder_append(struct hp_builder *builder, const void *byt
 /* The decimal digits of a number below HP_DIGITS_MAX. |text| holds them as in memory, the first one at the lowest
  * address, so that hp_digits_put writes all 8 bytes at once; |len| of them, 1..8, count. */
 struct hp_digits {
-    uint64_t text;
-    uint32_t len;
+    uint64_t text; /* 8 bytes, of which those behind the digits mean nothing */
+    uint32_t len;  /* digits */
 };
+/* Numbers below it have 8 digits or fewer. */
 #define HP_DIGITS_MAX 100000000u
 
-/* The digits of |value|, 0..HP_DIGITS_MAX - 1, all at once: in lanes of a word, two of four digits, four of two, eight
- * of one. No branch. For who writes a number more than once, or with reserve and commit. */
+/* internal: a word whose lowest byte is to lie first, as it is stored. Not htole64, which strict C does not have. */
+static inline uint64_t hp_lowest_first(uint64_t word)
+{
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? word : __builtin_bswap64(word);
+}
+
+/* Makes the digits of |value|, 0..HP_DIGITS_MAX - 1, all at once: in lanes of a word, two of four digits, four of two,
+ * eight of one. No branch. For who writes a number more than once, or with reserve and commit. */
 static inline struct hp_digits hp_digits_of(uint32_t value)
 {
     if (value < 10)
-        return (struct hp_digits){.text = htole64('0' + value), .len = 1};
+        return (struct hp_digits){.text = hp_lowest_first('0' + value), .len = 1};
     uint64_t fours = value / 10000 | (uint64_t)(value % 10000) << 32;
     uint64_t hundreds = (fours * 5243 >> 19) & 0x0000007f0000007fu;
     uint64_t twos = hundreds | (fours - hundreds * 100) << 16;
     uint64_t tens = (twos * 103 >> 10) & 0x000f000f000f000fu;
     uint64_t ones = tens | (twos - tens * 10) << 8; /* the first digit in the lowest byte */
     unsigned zeros = (unsigned)__builtin_ctzll(ones | 1ull << 56) & ~7u;
-    return (struct hp_digits){.text = htole64((ones | 0x3030303030303030u) >> zeros), .len = 8 - zeros / 8};
+    return (struct hp_digits){.text = hp_lowest_first((ones | 0x3030303030303030u) >> zeros), .len = 8 - zeros / 8};
 }
 
-/* Writes 8 bytes to |at|, of which those behind the digits mean nothing; returns the end of the digits. */
+/* Writes |digits| to |at|, which must have room for 8 bytes: those behind the digits mean nothing. Returns the end of
+ * the digits. */
 static inline char *hp_digits_put(char *at, struct hp_digits digits)
 {
     memcpy(at, &digits.text, sizeof digits.text);

@@ -34,10 +34,16 @@
 
 /* Which checks, as the names above. All zero: none. */
 struct hp_checks {
-    bool tag, poison, zero, cold, callers;     /* the checks of these names */
-    uint32_t quarantine;                       /* blocks of each class; 0: off */
-    uint32_t guard;                            /* one get in so many; 0: off */
-    uint64_t fail_every, fail_once, fail_from; /* the N of fail, fail-once and fail-from; 0: off */
+    bool tag;            /* headers and canaries; the other checks bring it along */
+    bool poison;         /* freed bytes get a pattern */
+    bool zero;           /* freed bytes get zeros */
+    bool cold;           /* reuse what has been free for longest */
+    bool callers;        /* record who got and put */
+    uint32_t quarantine; /* blocks of each class; 0: off */
+    uint32_t guard;      /* one get in so many; 0: off */
+    uint64_t fail_every; /* every Nth get fails; 0: off, as below */
+    uint64_t fail_once;  /* the Nth get fails */
+    uint64_t fail_from;  /* the Nth get and all later ones fail */
 };
 
 /* The variable in the environment that every manager reads when it is made. */

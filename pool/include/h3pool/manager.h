@@ -46,9 +46,10 @@ HP_API uint64_t hp_pool_manager_held_below(struct hp_pool_manager *manager, cons
 HP_API uint64_t hp_pool_manager_held(const struct hp_pool_manager *manager);
 
 /* A stage of pressure: entered when the bytes held reach |enter_permille| of the manager's limit, left when they fall
- * below |leave_permille|, which should be lower, so that it does not flutter. */
+ * below |leave_permille|, which should be lower, so that it does not flutter. Without a limit no stage is entered. */
 struct hp_pressure_stage {
-    uint32_t enter_permille, leave_permille;
+    uint32_t enter_permille; /* of the limit, 0..1000 */
+    uint32_t leave_permille; /* at most |enter_permille| */
 };
 /* Most stages of a manager. */
 #define HP_PRESSURE_STAGES_MAX 8u

@@ -65,7 +65,7 @@ static inline void hp_object_pool_put(struct hp_object_pool *pool, void *object)
         hp_object_pool_put_full(pool, object);
 }
 
-/* Typed get and put: HP_OBJECT_POOL(request, struct request) defines
+/* Defines typed functions over hp_object_pool_get and hp_object_pool_put. HP_OBJECT_POOL(request, struct request) makes
  *   struct request *request_get(struct hp_object_pool *);  void request_put(struct hp_object_pool *, struct request *);
  */
 #define HP_OBJECT_POOL(prefix, type)                                                                                   \
