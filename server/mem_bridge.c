@@ -21,6 +21,7 @@ static struct hp_pool_manager *manager;
 static _Thread_local struct bridge_thread mine;
 static struct bridge_thread adopted[ADOPTED_MAX];
 static unsigned adopted_count;
+static bool blocks_lead_to_pools;
 
 /* --- OpenSSL --------------------------------------------------------------------------------------------------------
  */
@@ -171,7 +172,8 @@ nghttp3_mem bridge_nghttp3_mem(struct hp_heap *heap)
 int bridge_thread_enter(void)
 {
     mine.tls = hp_byte_pool_new(manager, "tls", POOL_MIN, POOL_MAX, 0);
-    mine.keys = hp_byte_pool_new(manager, "keys", POOL_MIN, POOL_MAX, 0);
+    /* Where blocks do not lead to their pool, as in the pass-through build, there can be one only: see put_any. */
+    mine.keys = blocks_lead_to_pools ? hp_byte_pool_new(manager, "keys", POOL_MIN, POOL_MAX, 0) : mine.tls;
     mine.loop = hp_byte_pool_new(manager, "loop", POOL_MIN, POOL_MAX, 0);
     return mine.tls != NULL && mine.keys != NULL && mine.loop != NULL ? 0 : -1;
 }
@@ -201,6 +203,7 @@ void bridge_adopt(struct bridge_thread thread)
 const char *bridge_init(struct hp_pool_manager *pools)
 {
     manager = pools;
+    blocks_lead_to_pools = strcmp(hp_build_name(), "pooled") == 0;
     if (bridge_thread_enter() != 0)
         return "no memory for the pools of TLS and the event loop";
     if (CRYPTO_set_mem_functions(tls_malloc, tls_realloc, tls_free) != 1)
@@ -227,13 +230,15 @@ void bridge_fini(void)
 void bridge_free(void)
 {
     for (unsigned i = 0; i < adopted_count; i++) {
+        if (adopted[i].keys != adopted[i].tls)
+            hp_byte_pool_free(adopted[i].keys);
         hp_byte_pool_free(adopted[i].tls);
-        hp_byte_pool_free(adopted[i].keys);
         hp_byte_pool_free(adopted[i].loop);
     }
     adopted_count = 0;
+    if (mine.keys != mine.tls)
+        hp_byte_pool_free(mine.keys);
     hp_byte_pool_free(mine.tls);
-    hp_byte_pool_free(mine.keys);
     hp_byte_pool_free(mine.loop);
     mine = (struct bridge_thread){0};
 }

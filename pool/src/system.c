@@ -13,7 +13,7 @@
 
 _Thread_local char hp_thread_anchor;
 _Atomic uint8_t hp_span_map[(1ull << HP_ADDRESS_BITS) / HP_SPAN_BYTES];
-struct hp_bin hp_no_bin;
+struct hp_bin hp_no_bin = {.pool = (struct hp_byte_pool *)&hp_no_bin};
 
 _Noreturn void hp_die(const char *format, ...)
 {

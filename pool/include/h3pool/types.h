@@ -132,7 +132,8 @@ struct hp_span {
 #endif
 extern HP_API_MAP _Atomic uint8_t hp_span_map[(1ull << HP_ADDRESS_BITS) / HP_SPAN_BYTES];
 
-/* The bin of what is in no run. Its pool is NULL and its front has no room, so a stray put ends in the slow path. */
+/* The bin of what is in no run. Its pool is no pool, NULL neither, and its front has no room: a stray put ends in the
+ * slow path. */
 extern HP_API struct hp_bin hp_no_bin;
 
 /* Its address is the identity of the calling thread. */
