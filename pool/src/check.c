@@ -220,13 +220,6 @@ static struct queue *queue_of(struct hp_byte_pool *pool, const struct hp_bin *bi
 /* --- blocks with pages of their own ---------------------------------------------------------------------------------
  */
 
-static void guarded_unmap(struct hp_byte_pool *pool, struct header *h)
-{
-    struct hp_span *span = hp_span_of(h);
-    hp_pool_unhold(pool, span->huge_bytes);
-    hp_span_unmap(span);
-}
-
 static void guarded_flush(struct hp_byte_pool *pool, uint32_t kept)
 {
     struct queue *q = &pool->checks->guarded;
@@ -236,7 +229,7 @@ static void guarded_flush(struct hp_byte_pool *pool, uint32_t kept)
         if (q->head == NULL)
             q->tail = NULL;
         q->count--;
-        guarded_unmap(pool, h);
+        hp_span_unmap_alone(hp_span_of(h));
     }
 }
 
@@ -255,8 +248,7 @@ static void *guarded_get(struct hp_byte_pool *pool, size_t bytes)
         return NULL;
     span->guarded = 1;
     if (mprotect(guarded_end(span), PAGE_BYTES, PROT_NONE) != 0) { /* too many mappings: better none than no guard */
-        hp_pool_unhold(pool, mapped);
-        hp_span_unmap(span);
+        hp_span_unmap_alone(span);
         return NULL;
     }
     struct header *h = guarded_header(span);

@@ -275,7 +275,7 @@ void hp_byte_pool_collect(struct hp_byte_pool *pool)
 /* Discards dirty slices down to what is to be kept, at most |bytes_max|. */
 static size_t discard(struct hp_byte_pool *pool, size_t bytes_max)
 {
-    uint64_t held = HP_READ(pool->held_bytes);
+    uint64_t held = HP_READ(pool->held_bytes) - pool->alone_bytes;
     uint64_t over = held > pool->keep_bytes ? held - pool->keep_bytes : 0;
     return hp_spans_discard(pool, bytes_max < over ? bytes_max : over);
 }

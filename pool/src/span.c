@@ -71,7 +71,12 @@ void hp_span_unmap(struct hp_span *span)
 
 struct hp_span *hp_span_map_alone(struct hp_byte_pool *pool, size_t bytes)
 {
-    if (!hp_pool_hold(pool, bytes))
+    bool fits = hp_pool_hold(pool, bytes);
+    if (!fits && pool->dirty_bytes != 0) { /* what lies unused in slices may be all that is missing */
+        hp_spans_discard(pool, bytes + HP_SLICE_BYTES);
+        fits = hp_pool_hold(pool, bytes);
+    }
+    if (!fits)
         return NULL;
     struct hp_span *span = span_new(pool, bytes);
     if (span == NULL) {
@@ -80,7 +85,15 @@ struct hp_span *hp_span_map_alone(struct hp_byte_pool *pool, size_t bytes)
     }
     span->free_slices = 0;
     span->huge_bytes = bytes;
+    pool->alone_bytes += bytes;
     return span;
+}
+
+void hp_span_unmap_alone(struct hp_span *span)
+{
+    span->pool->alone_bytes -= span->huge_bytes;
+    hp_pool_unhold(span->pool, span->huge_bytes);
+    hp_span_unmap(span);
 }
 
 /* --- huge blocks ----------------------------------------------------------------------------------------------------
@@ -106,8 +119,7 @@ void hp_huge_put(struct hp_span *span, const void *block)
         hp_die("pool '%s': %p points into a block, not at its start", pool->name, block);
     HP_SUB(pool->other_live, 1);
     HP_SUB(pool->other_bytes, span->huge_bytes - HP_HUGE_HEADER_BYTES);
-    hp_pool_unhold(pool, span->huge_bytes);
-    hp_span_unmap(span);
+    hp_span_unmap_alone(span);
 }
 
 /* --- slices ---------------------------------------------------------------------------------------------------------
@@ -172,8 +184,18 @@ static struct hp_span *slices_take(struct hp_byte_pool *pool, unsigned count, un
     return span;
 }
 
+/* Writes to each page what is there. */
+static void touch(volatile char *page, const char *end)
+{
+    for (; page < end; page += 4096)
+        *page = *page;
+}
+
 bool hp_spans_prefault(struct hp_byte_pool *pool)
 {
+    if (pool->keep_bytes != 0) /* the fronts too */
+        touch((char *)(((uintptr_t)&pool->bin[pool->class_count] + 4095) & ~(uintptr_t)4095),
+              (char *)pool + pool->mapped_bytes);
     while (pool->dirty_bytes < pool->keep_bytes) {
         uint64_t missing = (pool->keep_bytes - pool->dirty_bytes + HP_SLICE_BYTES - 1) / HP_SLICE_BYTES;
         unsigned count = missing < HP_SPAN_SLICES - 1 ? (unsigned)missing : HP_SPAN_SLICES - 1;
@@ -185,8 +207,8 @@ bool hp_spans_prefault(struct hp_byte_pool *pool)
             hp_pool_unhold(pool, slice_bytes(mask));
             return false;
         }
-        for (char *page = (char *)span + HP_SLICE_BYTES, *end = page + slice_bytes(mask); page < end; page += 4096)
-            *(volatile char *)page = 0;
+        char *slices = (char *)span + HP_SLICE_BYTES;
+        touch(slices, slices + slice_bytes(mask));
         span->dirty_slices = mask;
         pool->dirty_bytes += slice_bytes(mask);
     }

@@ -31,6 +31,7 @@ struct hp_byte_pool {
     struct hp_span *spans;
     uint64_t dirty_bytes, dirty_low_bytes; /* free slices with pages; the least of it since the last idle trim */
     uint64_t keep_bytes;                   /* that trims leave */
+    uint64_t alone_bytes;                  /* held by blocks in mappings of their own */
     bool huge_pages;
     _Atomic uint64_t held_bytes, peak_bytes, refused, limit_bytes;
     _Atomic uint64_t other_gets, other_live, other_bytes; /* blocks outside the bins */
