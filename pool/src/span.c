@@ -161,6 +161,15 @@ static void dirty_less(struct hp_byte_pool *pool, uint64_t bytes)
         pool->dirty_low_bytes = pool->dirty_bytes;
 }
 
+/* Takes |bytes| more into the account. Where that would be a new peak while slices lie unused, which are in rows too
+ * short, they are given up for it: else the peak would creep up with each wave of a load, as the rows get shorter. */
+static bool hold_slices(struct hp_byte_pool *pool, uint64_t bytes)
+{
+    if (pool->dirty_bytes != 0 && HP_READ(pool->held_bytes) + bytes > HP_READ(pool->peak_bytes))
+        hp_spans_discard(pool, bytes);
+    return hp_pool_hold(pool, bytes);
+}
+
 /* Takes |count| slices in a row out of a span and into the account; NULL when refused. */
 static struct hp_span *slices_take(struct hp_byte_pool *pool, unsigned count, unsigned *first)
 {
@@ -173,15 +182,17 @@ static struct hp_span *slices_take(struct hp_byte_pool *pool, unsigned count, un
         return NULL;
     uint32_t mask = ((1u << count) - 1) << *first;
     uint32_t dirty = span->dirty_slices & mask;
-    if (dirty != mask && !hp_pool_hold(pool, slice_bytes(mask & ~dirty))) {
-        if (span->free_slices == ALL_SLICES && span->dirty_slices == 0)
-            hp_span_unmap(span);
-        return NULL;
-    }
     span->free_slices &= ~mask;
     span->dirty_slices &= ~mask;
     dirty_less(pool, slice_bytes(dirty));
-    return span;
+    if (dirty == mask || hold_slices(pool, slice_bytes(mask & ~dirty)))
+        return span;
+    span->free_slices |= mask;
+    span->dirty_slices |= dirty;
+    pool->dirty_bytes += slice_bytes(dirty);
+    if (span->free_slices == ALL_SLICES && span->dirty_slices == 0)
+        hp_span_unmap(span);
+    return NULL;
 }
 
 /* Writes to each page what is there. */
