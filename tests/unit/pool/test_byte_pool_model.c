@@ -254,7 +254,7 @@ static void test_with_memory_kept(void)
 static void test_with_checks(void)
 {
     run_model_with("all", (struct hp_pool_options){.min = 1, .max = 8192}, 4096, 200000);
-    run_model_with("tag", (struct hp_pool_options){.min = 1, .max = 8192, .limit = 512 * KIB}, 16 * KIB, 200000);
+    run_model_with("tag", (struct hp_pool_options){.min = 1, .max = 8192, .limit = 256 * KIB}, 16 * KIB, 200000);
     run_model_with("cold,poison,zero,guard=50", (struct hp_pool_options){.min = 1, .max = 8192}, 16 * KIB, 100000);
 }
 
