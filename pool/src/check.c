@@ -135,7 +135,7 @@ static char *block_of(struct header *h)
     return span->guarded ? guarded_block(span) : (char *)(h + 1);
 }
 
-static void set_live(struct hp_byte_pool *pool, struct header *h, uint64_t bytes)
+static HP_NO_FRAME void set_live(struct hp_byte_pool *pool, struct header *h, uint64_t bytes)
 {
     h->bytes = bytes;
     h->got = pool->checks->options.callers ? hp_site_here() : 0;
@@ -233,7 +233,7 @@ static void guarded_flush(struct hp_byte_pool *pool, uint32_t kept)
     }
 }
 
-static void *guarded_get(struct hp_byte_pool *pool, size_t bytes)
+static HP_NO_FRAME void *guarded_get(struct hp_byte_pool *pool, size_t bytes)
 {
     if (bytes > SIZE_MAX / 2)
         return NULL;
@@ -276,7 +276,7 @@ static void guarded_keep(struct hp_byte_pool *pool, struct header *h)
 /* --- get and put ----------------------------------------------------------------------------------------------------
  */
 
-static void *tagged_get(struct hp_byte_pool *pool, size_t bytes)
+static HP_NO_FRAME void *tagged_get(struct hp_byte_pool *pool, size_t bytes)
 {
     size_t total = HEADER + bytes + CANARY_BYTES;
     struct hp_bin *bin = hp_byte_pool_bin(pool, total);
@@ -325,7 +325,7 @@ __attribute__((noinline)) void *hp_check_get(struct hp_byte_pool *pool, size_t b
 }
 
 /* The half of a put that any thread may do. */
-static struct header *close_block(struct hp_byte_pool *pool, void *block)
+static HP_NO_FRAME struct header *close_block(struct hp_byte_pool *pool, void *block)
 {
     struct header *h = check(pool, block);
     uint32_t live = mixed(pool, h, LIVE);
