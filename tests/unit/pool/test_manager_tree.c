@@ -137,14 +137,14 @@ static void check_held(const unsigned units[POOLS])
 static void test_limits_at_every_node(void)
 {
     static void *block[POOLS][64];
-    unsigned held[POOLS] = {0}, refused = 0;
+    unsigned held[POOLS] = {0}, refused = 0, rounds = fewer_if_slowed(100000, 10);
     if (!pooled())
         return; /* malloc's sizes are not exactly a unit */
     open_pools(40 * UNIT);
     hp_pool_manager_set_limit(manager, "connection", 24 * UNIT);
     hp_pool_manager_set_limit(manager, "connection/heap", 13 * UNIT);
     hp_pool_manager_set_limit(manager, "connection/heap/large", 9 * UNIT);
-    for (unsigned i = 0; i < 100000; i++) {
+    for (unsigned i = 0; i < rounds; i++) {
         unsigned p = (unsigned)test_random(POOLS);
         if (test_random(5) < 2) {
             if (held[p] > 0)
@@ -161,7 +161,7 @@ static void test_limits_at_every_node(void)
         }
         check_held(held);
     }
-    CHECK(refused > 1000);
+    CHECK(refused > rounds / 100);
     for (unsigned p = 0; p < POOLS; p++)
         while (held[p] > 0)
             hp_byte_pool_put(pool[p], block[p][--held[p]]);
