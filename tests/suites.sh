@@ -55,7 +55,7 @@ suites_sanitizers() {
 
 # Threads: the pools, and a server with two workers.
 tsan() {
-    build tsan && unit tsan -R '^(pool_byte|example_|net_|server_|sim_machine)' &&
+    build tsan && unit tsan -R '^(pool_(byte|check|kind|manager|misuse|span)|example_|net_|server_|sim_machine)' &&
         e2e build/tsan/h3pool 2 --slow 4 --only curl-health --only aioquic-requests --only aioquic-connections \
             --only sigterm-during-download --only hostile-abandon --only sighup-reloads-certificates
 }

@@ -135,7 +135,7 @@ static char *block_of(struct header *h)
     return span->guarded ? guarded_block(span) : (char *)(h + 1);
 }
 
-static void set_live(struct hp_byte_pool *pool, struct header *h, uint64_t bytes)
+static HP_NO_FRAME void set_live(struct hp_byte_pool *pool, struct header *h, uint64_t bytes)
 {
     h->bytes = bytes;
     h->got = pool->checks->options.callers ? hp_site_here() : 0;
@@ -220,13 +220,6 @@ static struct queue *queue_of(struct hp_byte_pool *pool, const struct hp_bin *bi
 /* --- blocks with pages of their own ---------------------------------------------------------------------------------
  */
 
-static void guarded_unmap(struct hp_byte_pool *pool, struct header *h)
-{
-    struct hp_span *span = hp_span_of(h);
-    hp_pool_unhold(pool, span->huge_bytes);
-    hp_span_unmap(span);
-}
-
 static void guarded_flush(struct hp_byte_pool *pool, uint32_t kept)
 {
     struct queue *q = &pool->checks->guarded;
@@ -236,11 +229,11 @@ static void guarded_flush(struct hp_byte_pool *pool, uint32_t kept)
         if (q->head == NULL)
             q->tail = NULL;
         q->count--;
-        guarded_unmap(pool, h);
+        hp_span_unmap_alone(hp_span_of(h));
     }
 }
 
-static void *guarded_get(struct hp_byte_pool *pool, size_t bytes)
+static HP_NO_FRAME void *guarded_get(struct hp_byte_pool *pool, size_t bytes)
 {
     if (bytes > SIZE_MAX / 2)
         return NULL;
@@ -255,8 +248,7 @@ static void *guarded_get(struct hp_byte_pool *pool, size_t bytes)
         return NULL;
     span->guarded = 1;
     if (mprotect(guarded_end(span), PAGE_BYTES, PROT_NONE) != 0) { /* too many mappings: better none than no guard */
-        hp_pool_unhold(pool, mapped);
-        hp_span_unmap(span);
+        hp_span_unmap_alone(span);
         return NULL;
     }
     struct header *h = guarded_header(span);
@@ -284,7 +276,7 @@ static void guarded_keep(struct hp_byte_pool *pool, struct header *h)
 /* --- get and put ----------------------------------------------------------------------------------------------------
  */
 
-static void *tagged_get(struct hp_byte_pool *pool, size_t bytes)
+static HP_NO_FRAME void *tagged_get(struct hp_byte_pool *pool, size_t bytes)
 {
     size_t total = HEADER + bytes + CANARY_BYTES;
     struct hp_bin *bin = hp_byte_pool_bin(pool, total);
@@ -332,7 +324,7 @@ __attribute__((noinline)) void *hp_check_get(struct hp_byte_pool *pool, size_t b
 }
 
 /* The half of a put that any thread may do. */
-static struct header *close_block(struct hp_byte_pool *pool, void *block)
+static HP_NO_FRAME struct header *close_block(struct hp_byte_pool *pool, void *block)
 {
     struct header *h = check(pool, block);
     uint32_t live = mixed(pool, h, LIVE);

@@ -18,14 +18,23 @@ static pthread_key_t at_thread_end;
 static struct hp_pool_kind kinds[HP_KINDS_MAX]; /* 0: the default one */
 static struct hp_pool_manager *default_manager;
 
+/* The lock is held. The thread owns its pools, or they have no slot any more. */
+static void leave_pool(struct hp_byte_pool **slot)
+{
+    if (*slot == NULL)
+        return;
+    (*slot)->kind_slot = NULL;
+    hp_byte_pool_abandon(*slot);
+    *slot = NULL;
+}
+
 static void leave_pools(void *ctx)
 {
     (void)ctx;
+    pthread_mutex_lock(&lock);
     for (unsigned i = 0; i < HP_KINDS_MAX; i++)
-        if (hp_thread_pools[i] != NULL) {
-            hp_byte_pool_abandon(hp_thread_pools[i]);
-            hp_thread_pools[i] = NULL;
-        }
+        leave_pool(&hp_thread_pools[i]);
+    pthread_mutex_unlock(&lock);
 }
 
 static void init(void)
@@ -71,10 +80,11 @@ void hp_pool_kind_free(struct hp_pool_kind *kind)
     while (kind->pools != NULL) {
         struct hp_byte_pool *pool = kind->pools;
         kind->pools = pool->next_of_kind;
+        if (pool->kind_slot != NULL) /* of a thread that lives on */
+            *pool->kind_slot = NULL;
         hp_byte_pool_free(pool);
     }
     kind->used = false;
-    hp_thread_pools[kind->index] = NULL;
     pthread_mutex_unlock(&lock);
 }
 
@@ -91,6 +101,7 @@ static struct hp_byte_pool *take_pool(struct hp_pool_kind *kind)
         }
     struct hp_byte_pool *pool = hp_byte_pool_new_with(kind->manager, kind->name, &kind->options);
     if (pool != NULL) {
+        pool->kind = kind;
         pool->next_of_kind = kind->pools;
         kind->pools = pool;
     }
@@ -101,11 +112,13 @@ struct hp_byte_pool *hp_pool_kind_here(struct hp_pool_kind *kind)
 {
     pthread_once(&once, init);
     pthread_mutex_lock(&lock);
-    struct hp_byte_pool *pool = take_pool(kind);
+    struct hp_byte_pool **slot = &hp_thread_pools[kind->index];
+    if ((*slot = take_pool(kind)) != NULL)
+        (*slot)->kind_slot = slot;
+    if (pthread_setspecific(at_thread_end, hp_thread_pools) != 0) /* its end would not be seen */
+        leave_pool(slot);
+    struct hp_byte_pool *pool = *slot;
     pthread_mutex_unlock(&lock);
-    if (pool == NULL || pthread_setspecific(at_thread_end, hp_thread_pools) != 0)
-        return NULL;
-    hp_thread_pools[kind->index] = pool;
     return pool;
 }
 
@@ -140,5 +153,8 @@ void hp_pool_put_slow(struct hp_pool_kind *kind, void *block)
         pool = hp_pool_kind_here(kind);
     if (pool == NULL && !hp_span_known(block))
         hp_die("%p was put, but is not from any pool", block);
+    if (hp_span_known(block) && hp_span_of(block)->pool->kind != kind)
+        hp_die("kind '%s': %p was put, but is from pool '%s'", kind != NULL ? kind->name : "default", block,
+               hp_span_of(block)->pool->name);
     hp_byte_pool_put_any(pool, block);
 }

@@ -5,6 +5,9 @@
  *
  * What is held is an atomic sum in each node, taken in units of a run (64 KiB and up) from the pool's node to the root,
  * so that the data path hardly meets it. Held sums are exact; a refusal takes back what the levels below have granted.
+ *
+ * Pressure: whoever changes the sum looks at the stage after it, and whoever changes the stage looks at the sum again.
+ * Both are sequentially consistent, so one of two threads that do so at once sees what the other did.
  */
 #include <h3pool/manager.h>
 
@@ -184,9 +187,9 @@ static uint32_t stage_for(const struct hp_pool_manager *m, uint32_t stage, uint6
 static void note_pressure(struct hp_pool_manager *m)
 {
     uint64_t limit = HP_READ(m->node[0].limit);
-    uint32_t was = HP_READ(m->pressure);
+    uint32_t was = atomic_load(&m->pressure);
     for (;;) {
-        uint32_t is = limit != 0 ? stage_for(m, was, HP_READ(m->node[0].held), limit) : 0;
+        uint32_t is = limit != 0 ? stage_for(m, was, atomic_load(&m->node[0].held), limit) : 0;
         if (is == was)
             return;
         if (atomic_compare_exchange_strong(&m->pressure, &was, is)) {
@@ -196,15 +199,24 @@ static void note_pressure(struct hp_pool_manager *m)
     }
 }
 
+/* Takes |bytes| into one node's sum, if they fit: what is refused never shows in it, or it would look like pressure. */
+static bool node_take(struct hp_pool_node *node, uint64_t bytes)
+{
+    uint64_t limit = HP_READ(node->limit), held = HP_READ(node->held);
+    do
+        if (HP_UNLIKELY(limit != 0 && held + bytes > limit))
+            return false;
+    while (!atomic_compare_exchange_weak(&node->held, &held, held + bytes));
+    return true;
+}
+
 bool hp_node_grant(struct hp_pool_node *from, uint64_t bytes)
 {
     for (struct hp_pool_node *node = from; node != NULL; node = node->parent) {
-        uint64_t held = atomic_fetch_add_explicit(&node->held, bytes, memory_order_relaxed) + bytes;
-        uint64_t limit = HP_READ(node->limit);
-        if (HP_LIKELY(limit == 0 || held <= limit))
+        if (HP_LIKELY(node_take(node, bytes)))
             continue;
-        for (struct hp_pool_node *back = from; back != node->parent; back = back->parent)
-            atomic_fetch_sub_explicit(&back->held, bytes, memory_order_relaxed);
+        for (struct hp_pool_node *back = from; back != node; back = back->parent)
+            atomic_fetch_sub(&back->held, bytes);
         return false;
     }
     if (from->manager->stage_count != 0)
@@ -215,7 +227,7 @@ bool hp_node_grant(struct hp_pool_node *from, uint64_t bytes)
 void hp_node_return(struct hp_pool_node *from, uint64_t bytes)
 {
     for (struct hp_pool_node *node = from; node != NULL; node = node->parent)
-        atomic_fetch_sub_explicit(&node->held, bytes, memory_order_relaxed);
+        atomic_fetch_sub(&node->held, bytes);
     if (from->manager->stage_count != 0)
         note_pressure(from->manager);
 }

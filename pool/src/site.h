@@ -12,6 +12,9 @@
 #define HP_SITES_MAX 4096u
 #define HP_SITE_TEXT_CAP 512
 
+/* For what lies between the library's get or put and hp_site_here: so that it is no frame of its own. */
+#define HP_NO_FRAME inline __attribute__((always_inline))
+
 /* The number of the caller's stack, without the frames of the library's own get and put: 1..HP_SITES_MAX - 1, or 0 when
  * the table is full. Any thread; about a microsecond. */
 uint32_t hp_site_here(void);

@@ -10,6 +10,7 @@
 
 #include "annotate.h"
 #include "check.h"
+#include "site.h"
 
 #include <string.h>
 
@@ -126,7 +127,7 @@ void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes)
  */
 
 /* Leaves a block in its pool's remote list. */
-static void remote_put(struct hp_byte_pool *pool, void *block)
+static HP_NO_FRAME void remote_put(struct hp_byte_pool *pool, void *block)
 {
     void *head = atomic_load_explicit(&pool->remote, memory_order_relaxed);
     void *link = block;
@@ -143,7 +144,7 @@ static void remote_put(struct hp_byte_pool *pool, void *block)
 }
 
 /* A put by the owner, of a block that lies in a span of this pool. */
-static void owner_put(struct hp_byte_pool *pool, void *block)
+static HP_NO_FRAME void owner_put(struct hp_byte_pool *pool, void *block)
 {
     struct hp_span *span = hp_span_of(block);
     if (HP_UNLIKELY(pool->checks != NULL)) {
@@ -289,7 +290,7 @@ void hp_byte_pool_collect(struct hp_byte_pool *pool)
 /* Discards dirty slices down to what is to be kept, at most |bytes_max|. */
 static size_t discard(struct hp_byte_pool *pool, size_t bytes_max)
 {
-    uint64_t held = HP_READ(pool->held_bytes);
+    uint64_t held = HP_READ(pool->held_bytes) - pool->alone_bytes;
     uint64_t over = held > pool->keep_bytes ? held - pool->keep_bytes : 0;
     return hp_spans_discard(pool, bytes_max < over ? bytes_max : over);
 }

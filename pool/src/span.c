@@ -71,7 +71,12 @@ void hp_span_unmap(struct hp_span *span)
 
 struct hp_span *hp_span_map_alone(struct hp_byte_pool *pool, size_t bytes)
 {
-    if (!hp_pool_hold(pool, bytes))
+    bool fits = hp_pool_hold(pool, bytes);
+    if (!fits && pool->dirty_bytes != 0) { /* what lies unused in slices may be all that is missing */
+        hp_spans_discard(pool, bytes + HP_SLICE_BYTES);
+        fits = hp_pool_hold(pool, bytes);
+    }
+    if (!fits)
         return NULL;
     struct hp_span *span = span_new(pool, bytes);
     if (span == NULL) {
@@ -80,7 +85,15 @@ struct hp_span *hp_span_map_alone(struct hp_byte_pool *pool, size_t bytes)
     }
     span->free_slices = 0;
     span->huge_bytes = bytes;
+    pool->alone_bytes += bytes;
     return span;
+}
+
+void hp_span_unmap_alone(struct hp_span *span)
+{
+    span->pool->alone_bytes -= span->huge_bytes;
+    hp_pool_unhold(span->pool, span->huge_bytes);
+    hp_span_unmap(span);
 }
 
 /* --- huge blocks ----------------------------------------------------------------------------------------------------
@@ -105,8 +118,7 @@ void hp_huge_put(struct hp_span *span, const void *block)
         hp_die("pool '%s': %p points into a block, not at its start", pool->name, block);
     HP_ADD(pool->other_puts, 1);
     HP_SUB(pool->other_bytes, span->huge_bytes - HP_HUGE_HEADER_BYTES);
-    hp_pool_unhold(pool, span->huge_bytes);
-    hp_span_unmap(span);
+    hp_span_unmap_alone(span);
 }
 
 /* --- slices ---------------------------------------------------------------------------------------------------------
@@ -148,6 +160,15 @@ static void dirty_less(struct hp_byte_pool *pool, uint64_t bytes)
         pool->dirty_low_bytes = pool->dirty_bytes;
 }
 
+/* Takes |bytes| more into the account. Where that would be a new peak while slices lie unused, which are in rows too
+ * short, they are given up for it: else the peak would creep up with each wave of a load, as the rows get shorter. */
+static bool hold_slices(struct hp_byte_pool *pool, uint64_t bytes)
+{
+    if (pool->dirty_bytes != 0 && HP_READ(pool->held_bytes) + bytes > HP_READ(pool->peak_bytes))
+        hp_spans_discard(pool, bytes);
+    return hp_pool_hold(pool, bytes);
+}
+
 /* Takes |count| slices in a row out of a span and into the account; NULL when refused. */
 static struct hp_span *slices_take(struct hp_byte_pool *pool, unsigned count, unsigned *first)
 {
@@ -160,19 +181,31 @@ static struct hp_span *slices_take(struct hp_byte_pool *pool, unsigned count, un
         return NULL;
     uint32_t mask = ((1u << count) - 1) << *first;
     uint32_t dirty = span->dirty_slices & mask;
-    if (dirty != mask && !hp_pool_hold(pool, slice_bytes(mask & ~dirty))) {
-        if (span->free_slices == ALL_SLICES && span->dirty_slices == 0)
-            hp_span_unmap(span);
-        return NULL;
-    }
     span->free_slices &= ~mask;
     span->dirty_slices &= ~mask;
     dirty_less(pool, slice_bytes(dirty));
-    return span;
+    if (dirty == mask || hold_slices(pool, slice_bytes(mask & ~dirty)))
+        return span;
+    span->free_slices |= mask;
+    span->dirty_slices |= dirty;
+    pool->dirty_bytes += slice_bytes(dirty);
+    if (span->free_slices == ALL_SLICES && span->dirty_slices == 0)
+        hp_span_unmap(span);
+    return NULL;
+}
+
+/* Writes to each page what is there. */
+static void touch(volatile char *page, const char *end)
+{
+    for (; page < end; page += 4096)
+        *page = *page;
 }
 
 bool hp_spans_prefault(struct hp_byte_pool *pool)
 {
+    if (pool->keep_bytes != 0) /* the fronts too */
+        touch((char *)(((uintptr_t)&pool->bin[pool->class_count] + 4095) & ~(uintptr_t)4095),
+              (char *)pool + pool->mapped_bytes);
     while (pool->dirty_bytes < pool->keep_bytes) {
         uint64_t missing = (pool->keep_bytes - pool->dirty_bytes + HP_SLICE_BYTES - 1) / HP_SLICE_BYTES;
         unsigned count = missing < HP_SPAN_SLICES - 1 ? (unsigned)missing : HP_SPAN_SLICES - 1;
@@ -184,8 +217,8 @@ bool hp_spans_prefault(struct hp_byte_pool *pool)
             hp_pool_unhold(pool, slice_bytes(mask));
             return false;
         }
-        for (char *page = (char *)span + HP_SLICE_BYTES, *end = page + slice_bytes(mask); page < end; page += 4096)
-            *(volatile char *)page = 0;
+        char *slices = (char *)span + HP_SLICE_BYTES;
+        touch(slices, slices + slice_bytes(mask));
         span->dirty_slices = mask;
         pool->dirty_bytes += slice_bytes(mask);
     }

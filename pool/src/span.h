@@ -19,6 +19,7 @@ void hp_run_give(struct hp_byte_pool *pool, void *block);
 /* A mapping of |bytes| with a span's header before |offset|; counts nothing but held bytes. NULL when refused. */
 struct hp_span *hp_span_map_alone(struct hp_byte_pool *pool, size_t bytes) HP_MUST_CHECK;
 void hp_span_unmap(struct hp_span *span);
+void hp_span_unmap_alone(struct hp_span *span);
 
 /* A block larger than any class, in a mapping of its own. */
 void *hp_huge_get(struct hp_byte_pool *pool, size_t bytes) HP_MUST_CHECK;

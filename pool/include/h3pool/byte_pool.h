@@ -13,6 +13,7 @@
 #include <h3pool/types.h>
 
 struct hp_check_state;
+struct hp_pool_kind;
 struct hp_pool_node;
 
 /* internal, do not touch: visible because the fast path is inlined */
@@ -24,12 +25,14 @@ struct hp_byte_pool {
     uint64_t key;                  /* links in free blocks are encoded with it */
     struct hp_check_state *checks; /* NULL: none */
     struct hp_pool_manager *manager;
-    struct hp_pool_node *node; /* its place in the manager's tree */
-    struct hp_byte_pool *next; /* in the manager */
-    struct hp_byte_pool *next_of_kind;
+    struct hp_pool_node *node;                      /* its place in the manager's tree */
+    struct hp_byte_pool *next;                      /* in the manager */
+    struct hp_pool_kind *kind;                      /* kind.h; NULL: of none, as the next two */
+    struct hp_byte_pool *next_of_kind, **kind_slot; /* where its thread finds it, or NULL */
     struct hp_span *spans;
     uint64_t dirty_bytes, dirty_low_bytes; /* free slices with pages; the least of it since the last idle trim */
     uint64_t keep_bytes;                   /* that trims leave */
+    uint64_t alone_bytes;                  /* held by blocks in mappings of their own */
     bool huge_pages;
     _Atomic uint64_t held_bytes, peak_bytes, refused, limit_bytes;
     _Atomic uint64_t other_gets, other_puts, other_bytes; /* of blocks outside the bins; bytes: live */

@@ -194,6 +194,44 @@ static void test_pool_handed_over(void)
     close_pool();
 }
 
+static void *fill_and_abandon(void *arg)
+{
+    struct handed *handed = arg;
+    fill_and_end(handed);
+    hp_byte_pool_abandon(handed->pool);
+    return NULL;
+}
+
+static void get_from_nobodys_pool(void *arg)
+{
+    struct handed *handed = arg;
+    for (unsigned i = 0; i < 1000; i++) /* the front may have some, which nothing looks after */
+        CHECK(hp_byte_pool_get(handed->pool, 100) != NULL);
+}
+
+static void test_abandoned_pool(void)
+{
+    static struct handed handed;
+    open_pool();
+    run_in_thread(fill_and_abandon, &handed);
+    CHECK_DIES(get_from_nobodys_pool, &handed, "pool 'handed': get by a thread");
+    for (unsigned i = 1; i < 500; i += 2) {
+        CHECK(pattern_holds(handed.block[i], i * 10, i));
+        hp_byte_pool_put(handed.pool, handed.block[i]);
+    }
+    CHECK_U64(counters_of(handed.pool).remote_puts, 250); /* whoever puts does not own it */
+    hp_byte_pool_adopt(handed.pool);
+    for (unsigned i = 0; i < 500; i++)
+        CHECK((handed.block[i] = hp_byte_pool_get(handed.pool, i * 10)) != NULL);
+    for (unsigned i = 0; i < 500; i++)
+        hp_byte_pool_put(handed.pool, handed.block[i]);
+    hp_byte_pool_collect(handed.pool);
+    CHECK_U64(counters_of(handed.pool).live, 0);
+    CHECK_U64(counters_of(handed.pool).remote_puts, 250);
+    hp_byte_pool_free(handed.pool);
+    close_pool();
+}
+
 static void sum_of_name(void *ctx, const struct hp_pool_row *row)
 {
     if (strcmp(row->name, "same") == 0)
@@ -279,5 +317,5 @@ static void test_null_is_put_without_a_warm_run(void)
 }
 
 TEST_MAIN(TEST(test_many_threads_put), TEST(test_gets_collect_by_themselves), TEST(test_gets_beside_puts),
-          TEST(test_pool_handed_over), TEST(test_put_any_through_a_pool_of_the_name),
+          TEST(test_pool_handed_over), TEST(test_abandoned_pool), TEST(test_put_any_through_a_pool_of_the_name),
           TEST(test_null_is_put_without_a_warm_run))

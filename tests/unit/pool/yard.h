@@ -134,8 +134,8 @@ static inline void yard_trial(void *ctx)
 
 static inline bool yard_found(const struct misuse *m, int status, const char *output)
 {
-    if (UNDER_ASAN || hp_watched()) /* a tool may be first, and ends the process in a way of its own */
-        return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    if (slowed()) /* a tool may be first, and ends the process in a way of its own */
+        return (!WIFEXITED(status) || WEXITSTATUS(status) != 0) && strstr(output, "FAIL ") == NULL;
     if (m->may_fault && WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV)
         return true;
     bool at_end = strstr(output, "freed while") != NULL || strstr(output, "freed before") != NULL;
