@@ -66,6 +66,8 @@ static inline bool slowed(void)
 
 static inline unsigned fewer_if_slowed(unsigned times, unsigned divisor)
 {
+    if (hp_watched() && !UNDER_ASAN) /* Valgrind is slower than the sanitizers */
+        divisor *= 5;
     return slowed() ? (times + divisor - 1) / divisor : times;
 }
 

@@ -70,7 +70,7 @@ static struct thing *take(void)
 /* What this build and mode keeps of |kept_max|. */
 static unsigned keeps(unsigned kept_max)
 {
-    return pooled() && !UNDER_ASAN ? kept_max : 0;
+    return pooled() && !hp_watched() ? kept_max : 0;
 }
 
 static void test_unused_pool(void)
