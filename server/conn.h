@@ -74,6 +74,9 @@ struct conn {
     struct conn *next, *prev; /* all of the endpoint */
     struct conn *next_dirty;
     bool dirty;
+    bool young; /* the rest belongs to admission.c */
+    struct conn *younger, *older;
+    uint64_t begun_ns;
 
     ngtcp2_conn *quic;
     ngtcp2_mem mem;

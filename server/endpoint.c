@@ -5,6 +5,7 @@
  */
 #include "endpoint.h"
 
+#include "admission.h"
 #include "net/clock.h"
 
 #include <string.h>
@@ -29,6 +30,7 @@ struct endpoint {
     struct conn_env env; /* first: conn_env leads back to the endpoint */
     struct hp_byte_pool *data;
     struct timerq timers;
+    struct admission admission;
     struct conn *conns;
     struct conn *dirty_first, *dirty_last;
     uint64_t conn_count, closed_count, max_connections;
@@ -70,6 +72,7 @@ static struct conn *take_dirty(struct endpoint *ep)
 static void drop_conn(struct endpoint *ep, struct conn *c)
 {
     timerq_set(&ep->timers, &c->timer, CLOCK_NEVER);
+    admission_end(&ep->admission, c);
     if (c->next != NULL)
         c->next->prev = c->prev;
     if (c->prev != NULL)
@@ -104,6 +107,7 @@ static struct conn *accept_conn(struct endpoint *ep, const ngtcp2_pkt_hd *hd, co
         ep->conns->prev = c;
     ep->conns = c;
     ep->conn_count++;
+    admission_begin(&ep->admission, c, now_ns);
     return c;
 }
 
@@ -167,11 +171,22 @@ static void flush_replies(struct endpoint *ep, const struct sink *sink, bool *bl
 /* --- the verbs ------------------------------------------------------------------------------------------------------
  */
 
-/* The connection of a datagram's first packet, begun if it is a client's first Initial; NULL if there is none. */
-static struct conn *conn_of(struct endpoint *ep, const struct datagram *d, uint64_t now_ns)
+/* Begins a connection, or refuses it. */
+static struct conn *begin_conn(struct endpoint *ep, const ngtcp2_pkt_hd *hd, const struct datagram *d, uint64_t now_ns)
+{
+    struct conn *c = NULL;
+    if (ep->conn_count < ep->max_connections && !ep->env.requests.draining)
+        c = accept_conn(ep, hd, d, now_ns);
+    if (c == NULL)
+        refuse_conn(ep, hd, d);
+    return c;
+}
+
+/* The connection of a datagram's first packet, or NULL; then |hd->type| says whether it is a client's first Initial. */
+static struct conn *conn_of(struct endpoint *ep, const struct datagram *d, ngtcp2_pkt_hd *hd)
 {
     ngtcp2_version_cid vc;
-    ngtcp2_pkt_hd hd;
+    *hd = (ngtcp2_pkt_hd){0};
     if (d->len == 0) /* legal in UDP; ngtcp2 asserts on it */
         return NULL;
     int rv = ngtcp2_pkt_decode_version_cid(&vc, d->data, d->len, CID_LEN);
@@ -180,28 +195,60 @@ static struct conn *conn_of(struct endpoint *ep, const struct datagram *d, uint6
     if (rv != 0)
         return NULL;
     struct conn *c = cid_table_find(&ep->env.cids, vc.dcid, vc.dcidlen);
-    if (c != NULL)
-        return c;
-    if (d->len < INITIAL_BYTES_MIN || ngtcp2_accept(&hd, d->data, d->len) != 0)
-        return NULL;
-    if (ep->conn_count < ep->max_connections && !ep->env.requests.draining)
-        c = accept_conn(ep, &hd, d, now_ns);
-    if (c == NULL)
-        refuse_conn(ep, &hd, d);
+    if (c == NULL && (d->len < INITIAL_BYTES_MIN || ngtcp2_accept(hd, d->data, d->len) != 0))
+        *hd = (ngtcp2_pkt_hd){0};
     return c;
+}
+
+static void feed_conn(struct endpoint *ep, struct conn *c, const struct datagram *d, uint64_t now_ns)
+{
+    conn_feed(c, d, now_ns);
+    if (c->handshake_done)
+        admission_complete(&ep->admission, c, now_ns);
+    else if (c->state != CONN_OPEN)
+        admission_end(&ep->admission, c);
+}
+
+/* The handshakes whose turn has come, with all that their clients have sent meanwhile. */
+static void admit_waiting(struct endpoint *ep, uint64_t now_ns)
+{
+    struct admission *a = &ep->admission;
+    struct admission_datagram *w, *more;
+    admission_turn(a, now_ns);
+    while (admission_next(a) && (w = admission_take(a)) != NULL) {
+        ngtcp2_pkt_hd hd;
+        struct conn *c = conn_of(ep, &w->datagram, &hd);
+        if (c == NULL && now_ns - w->at_ns < ep->env.handshake_timeout_ns)
+            c = begin_conn(ep, &hd, &w->datagram, now_ns);
+        if (c != NULL)
+            feed_conn(ep, c, &w->datagram, now_ns);
+        while (c != NULL && (more = admission_take_more(a, &w->datagram)) != NULL) {
+            feed_conn(ep, c, &more->datagram, now_ns);
+            admission_put(a, more);
+        }
+        admission_put(a, w);
+    }
 }
 
 void endpoint_feed(struct endpoint *ep, const struct datagram *d, uint64_t now_ns)
 {
+    ngtcp2_pkt_hd hd;
     ep->env.requests.now_ns = now_ns;
     METRIC_ADD(ep->env.metrics, datagrams_received, 1);
     METRIC_ADD(ep->env.metrics, bytes_received, d->len);
-    struct conn *c = conn_of(ep, d, now_ns);
-    if (c == NULL) {
-        METRIC_ADD(ep->env.metrics, datagrams_ignored, 1);
-        return;
+    struct conn *c = conn_of(ep, d, &hd);
+    if (c == NULL && hd.type == NGTCP2_PKT_INITIAL) {
+        if (ep->env.requests.draining || admission_open(&ep->admission)) {
+            c = begin_conn(ep, &hd, d, now_ns);
+        } else if (admission_wait(&ep->admission, d, now_ns)) {
+            METRIC_ADD(ep->env.metrics, initials_waited, 1);
+            return;
+        }
     }
-    conn_feed(c, d, now_ns);
+    if (c != NULL)
+        feed_conn(ep, c, d, now_ns);
+    else
+        METRIC_ADD(ep->env.metrics, datagrams_ignored, 1);
 }
 
 bool endpoint_flush(struct endpoint *ep, const struct sink *sink, uint64_t now_ns)
@@ -209,6 +256,7 @@ bool endpoint_flush(struct endpoint *ep, const struct sink *sink, uint64_t now_n
     ep->env.requests.now_ns = now_ns;
     bool blocked = false;
     ep->more = false;
+    admit_waiting(ep, now_ns);
     flush_replies(ep, sink, &blocked);
     struct conn *last = ep->dirty_last; /* those that are woken meanwhile wait for the next turn */
     while (!blocked && ep->dirty_first != NULL) {
@@ -233,7 +281,8 @@ uint64_t endpoint_deadline(const struct endpoint *ep)
     if (ep->more)
         return 0;
     const struct timer *t = timerq_first(&ep->timers);
-    return t != NULL ? t->at_ns : CLOCK_NEVER;
+    uint64_t at_ns = admission_deadline(&ep->admission);
+    return t != NULL && t->at_ns < at_ns ? t->at_ns : at_ns;
 }
 
 void endpoint_expire(struct endpoint *ep, uint64_t now_ns)
@@ -244,6 +293,8 @@ void endpoint_expire(struct endpoint *ep, uint64_t now_ns)
     for (uint64_t i = 0; i < ep->conn_count && (t = timerq_first(&ep->timers)) != NULL && t->at_ns <= now_ns; i++) {
         struct conn *c = (struct conn *)((char *)t - offsetof(struct conn, timer));
         conn_expire(c, now_ns);
+        if (c->state != CONN_OPEN)
+            admission_end(&ep->admission, c);
         timerq_set(&ep->timers, t, CLOCK_NEVER); /* set again when it is flushed, for which expiry marks it */
     }
 }
@@ -251,6 +302,7 @@ void endpoint_expire(struct endpoint *ep, uint64_t now_ns)
 void endpoint_drain(struct endpoint *ep, uint64_t now_ns)
 {
     ep->env.requests.draining = true;
+    admission_fini(&ep->admission); /* they find out when they try again */
     for (struct conn *c = ep->conns; c != NULL; c = c->next)
         conn_drain(c, now_ns);
 }
@@ -324,6 +376,7 @@ static int make_tables(struct endpoint *ep, struct hp_object_pool *cids)
     uint64_t key;
     ep->env.random(ep->env.random_ctx, &key, sizeof key);
     timerq_init(&ep->timers, ep->data);
+    admission_init(&ep->admission, ep->data);
     ep->env.tx = hp_byte_pool_get(ep->data, UDP_BUFFER_BYTES);
     if (ep->env.tx == NULL)
         return -1;
@@ -352,6 +405,7 @@ void endpoint_free(struct endpoint *ep)
         drop_conn(ep, ep->conns);
     if (ep->env.cids.bucket != NULL)
         cid_table_fini(&ep->env.cids);
+    admission_fini(&ep->admission);
     timerq_fini(&ep->timers);
     tls_ctx_unref(ep->env.tls);
     hp_byte_pool_put(ep->data, ep->env.tx);

@@ -14,6 +14,7 @@
     X(connections_accepted, "connections that a valid Initial began")                                                  \
     X(connections_active, "connections now, handshakes included")                                                      \
     X(connections_refused, "Initials without a connection: limit reached, draining, or no memory")                     \
+    X(initials_waited, "Initial datagrams that waited until the handshakes before theirs had gone on")                 \
     X(handshakes_completed, "handshakes that completed")                                                               \
     X(requests, "requests whose field section was complete")                                                           \
     X(requests_active, "requests now")                                                                                 \

@@ -30,7 +30,7 @@ LAYERS = [
     ["worker", "admin"],
     ["main"],
 ]
-FAMILIES = {"http": "request", "conn_quic": "conn"}
+FAMILIES = {"http": "request", "conn_quic": "conn", "admission": "endpoint"}
 
 # Library headers, and the modules that may include them. config has the libraries' versions to print.
 LIBRARIES = {
