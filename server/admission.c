@@ -10,9 +10,9 @@
 
 #include <string.h>
 
-void admission_init(struct admission *a, struct hp_byte_pool *pool)
+void admission_init(struct admission *a, struct hp_byte_pool *pool, uint64_t young_max)
 {
-    *a = (struct admission){.pool = pool};
+    *a = (struct admission){.pool = pool, .young_max = young_max};
 }
 
 void admission_fini(struct admission *a)
@@ -79,7 +79,7 @@ void admission_turn(struct admission *a, uint64_t now_ns)
 
 bool admission_next(const struct admission *a)
 {
-    return a->young < ADMISSION_YOUNG_MAX && a->begun < ADMISSION_PER_TURN;
+    return a->young < a->young_max && a->begun < ADMISSION_PER_TURN;
 }
 
 bool admission_open(const struct admission *a)
@@ -91,7 +91,7 @@ uint64_t admission_deadline(const struct admission *a)
 {
     if (a->first == NULL)
         return CLOCK_NEVER;
-    return a->young < ADMISSION_YOUNG_MAX ? 0 : ages_ns(a);
+    return a->young < a->young_max ? 0 : ages_ns(a);
 }
 
 /* --- who waits ------------------------------------------------------------------------------------------------------

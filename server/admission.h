@@ -12,8 +12,7 @@
 
 #include "conn.h"
 
-/* Young handshakes in flight, of one worker, and for how long they count when none completes. */
-#define ADMISSION_YOUNG_MAX 128u
+/* For how long young handshakes count when none completes. */
 #define ADMISSION_YOUNG_NS (200 * NS_PER_MS)
 /* Handshakes that begin in one loop turn. */
 #define ADMISSION_PER_TURN 8u
@@ -32,12 +31,13 @@ struct admission {
     struct admission_datagram *first, *last;
     uint64_t count, bytes;
     struct conn *young_first, *young_last; /* oldest first */
-    unsigned young, begun;                 /* |begun|: in this turn */
-    uint64_t completed_ns;                 /* when a handshake has completed last */
+    uint64_t young, young_max;
+    unsigned begun;        /* in this turn */
+    uint64_t completed_ns; /* when a handshake has completed last */
 };
 
-/* |pool| for the datagrams that wait. */
-void admission_init(struct admission *a, struct hp_byte_pool *pool);
+/* |pool| for the datagrams that wait; |young_max| young handshakes in flight (budget_handshakes). */
+void admission_init(struct admission *a, struct hp_byte_pool *pool, uint64_t young_max);
 /* Forgets who waits. */
 void admission_fini(struct admission *a);
 

@@ -19,6 +19,8 @@ struct server_config {
     struct tls_config tls;
     size_t key_count; /* --key options seen */
     uint64_t workers, max_connections, max_streams, max_header, max_header_fields, max_body;
+    uint64_t memory_limit, connection_memory_limit;
+    bool print_memory_plan;
     uint64_t idle_timeout_ns, handshake_timeout_ns, drain_timeout_ns;
     ngtcp2_cc_algo cc;
     char preset_cert[512], preset_key[512];

@@ -22,6 +22,9 @@
 /* Trains that one connection may send in a loop turn, so that it does not starve others. */
 #define TRAINS_PER_TURN 4u
 #define CLOSE_PACKET_CAP 1200u
+/* What OpenSSL holds for a connection, rounded up: its session during the handshake, the contexts of its keys later. */
+#define TLS_SESSION_BYTES (80u << 10)
+#define TLS_KEYS_BYTES (6u << 10)
 
 const char *conn_end_str(enum conn_end end)
 {
@@ -36,6 +39,7 @@ const char *conn_end_str(enum conn_end end)
         [CONN_END_DRAINED] = "drained",
         [CONN_END_STOPPED] = "server stopped",
         [CONN_END_NO_MEMORY] = "no memory",
+        [CONN_END_TOO_LARGE] = "its memory exceeds --connection-memory-limit",
     };
     return text[end];
 }
@@ -72,7 +76,7 @@ static int new_quic(struct conn *c, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *s
     params.initial_max_stream_data_bidi_remote = STREAM_WINDOW;
     params.initial_max_stream_data_uni = STREAM_WINDOW;
     params.initial_max_data = CONN_WINDOW;
-    params.initial_max_streams_bidi = env->max_streams;
+    params.initial_max_streams_bidi = c->streams_max;
     params.initial_max_streams_uni = UNI_STREAMS;
     params.max_idle_timeout = env->idle_timeout_ns;
     params.active_connection_id_limit = 7;
@@ -91,6 +95,7 @@ struct conn *conn_accept(struct conn_env *env, const ngtcp2_pkt_hd *hd, const st
     if (c == NULL)
         return NULL;
     *c = (struct conn){.env = env, .state = CONN_OPEN, .timer.at_ns = CLOCK_NEVER, .now_ns = now_ns};
+    c->streams_max = budget_streams(env->budget, env->connections, env->max_streams);
     hp_heap_init(&c->heap, env->heap);
     c->mem = bridge_ngtcp2_mem(&c->heap);
     c->ref = (ngtcp2_crypto_conn_ref){.get_conn = quic_of_ref, .user_data = c};
@@ -266,6 +271,14 @@ void conn_drain(struct conn *c, uint64_t now_ns)
     conn_wake(c);
 }
 
+bool conn_drain_idle(struct conn *c, uint64_t now_ns)
+{
+    if (c->state != CONN_OPEN || c->drain != DRAIN_NO || !c->h3_open || c->h3.requests != NULL)
+        return false;
+    conn_drain(c, now_ns);
+    return true;
+}
+
 /* Takes the step of a graceful shutdown that is due: notice, a PTO later the final GOAWAY, and the end. */
 static void step_drain(struct conn *c)
 {
@@ -296,6 +309,30 @@ void conn_expire(struct conn *c, uint64_t now_ns)
     if (rv != 0)
         quic_failed(c, rv);
     check_heap(c);
+}
+
+/* --- the account ----------------------------------------------------------------------------------------------------
+ */
+
+uint64_t conn_account(const struct conn *c)
+{
+    uint64_t bytes = c->env->pool->bin->block_bytes + hp_heap_held(&c->heap);
+    if (c->quic != NULL)
+        bytes += tls_session_native(&c->tls) != NULL ? TLS_SESSION_BYTES : TLS_KEYS_BYTES;
+    for (const struct http_request *r = c->h3_open ? c->h3.requests : NULL; r != NULL; r = r->next)
+        bytes += request_account(r);
+    if (c->close_packet != NULL)
+        bytes += hp_byte_pool_usable(c->close_packet);
+    return bytes;
+}
+
+static void check_account(struct conn *c)
+{
+    uint64_t most = c->env->connection_bytes_max;
+    if (most == 0 || conn_account(c) <= most)
+        return;
+    METRIC_ADD(c->env->metrics, connections_too_large, 1);
+    conn_close(c, CONN_END_TOO_LARGE, NGHTTP3_H3_EXCESSIVE_LOAD);
 }
 
 /* --- output ---------------------------------------------------------------------------------------------------------
@@ -387,6 +424,7 @@ int conn_flush(struct conn *c, const struct sink *sink, uint64_t now_ns)
     int result = 0;
     if (c->state == CONN_OPEN) {
         step_drain(c);
+        check_account(c);
         if (c->state == CONN_OPEN)
             result = flush_open(c, sink);
         if (result == 0 && c->state == CONN_OPEN && c->drain == DRAIN_SHUTDOWN && h3_drained(&c->h3))

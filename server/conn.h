@@ -13,6 +13,7 @@
 #ifndef SERVER_CONN_H
 #define SERVER_CONN_H
 
+#include "budget.h"
 #include "cid.h"
 #include "h3.h"
 #include "metrics.h"
@@ -44,6 +45,7 @@ enum conn_end {
     CONN_END_DRAINED,    /* graceful shutdown completed */
     CONN_END_STOPPED,    /* the server stops at once */
     CONN_END_NO_MEMORY,  /* an allocation failed inside a library */
+    CONN_END_TOO_LARGE,  /* its account is beyond --connection-memory-limit */
 };
 const char *conn_end_str(enum conn_end end);
 
@@ -58,8 +60,11 @@ struct conn_env {
     struct hp_byte_pool *heap;   /* of all connections' heaps */
     struct hp_object_pool *pool; /* of struct conn */
     struct metrics *metrics;
-    uint8_t *tx; /* UDP_BUFFER_BYTES, one train at a time */
+    uint8_t *tx;                 /* UDP_BUFFER_BYTES, one train at a time */
+    const struct budget *budget; /* NULL: none */
+    uint64_t connections;        /* of this worker, with those that wait to begin */
     uint64_t max_streams, idle_timeout_ns, handshake_timeout_ns;
+    uint64_t connection_bytes_max; /* --connection-memory-limit */
     ngtcp2_cc_algo cc;
     uint8_t reset_secret[32];
     void (*wake)(struct conn_env *env, struct conn *conn); /* the connection has something to send */
@@ -85,6 +90,7 @@ struct conn {
     struct h3 h3;
     bool h3_open, handshake_done;
     uint32_t streams_owed; /* closed, for which the client has not got new credit yet */
+    uint64_t streams_max;  /* that the client may have at a time */
     struct hp_heap heap;
     struct cid_entry *cids;
     ngtcp2_ccerr error;
@@ -115,6 +121,11 @@ void conn_expire(struct conn *conn, uint64_t now_ns);
 int conn_flush(struct conn *conn, const struct sink *sink, uint64_t now_ns);
 /* Begins graceful shutdown; the connection ends by itself when its requests are done. */
 void conn_drain(struct conn *conn, uint64_t now_ns);
+/* Begins it for a connection that has no request in flight; returns whether it did. */
+bool conn_drain_idle(struct conn *conn, uint64_t now_ns);
+/* The connection's account: bytes of the pools' blocks that the libraries and we hold for it, and fixed sums for what
+ * OpenSSL holds, whose hooks do not tell for whom it allocates. Costs a walk over the requests in flight. */
+uint64_t conn_account(const struct conn *conn);
 /* Closes with a code of HTTP/3 (0x100 is H3_NO_ERROR); the packet leaves with the next flush. */
 void conn_close(struct conn *conn, enum conn_end end, uint64_t h3_code);
 

@@ -66,7 +66,7 @@ static int open_h3(struct conn *c)
             return NGTCP2_ERR_CALLBACK_FAILURE;
         }
     c->h3_open = true;
-    return h3_init(&c->h3, &c->heap, &c->env->requests, &h3_ops, c, &s, c->env->max_streams) == 0
+    return h3_init(&c->h3, &c->heap, &c->env->requests, &h3_ops, c, &s, c->streams_max) == 0
                ? 0
                : NGTCP2_ERR_CALLBACK_FAILURE;
 }
@@ -129,6 +129,18 @@ static int on_acked(ngtcp2_conn *quic, int64_t stream_id, uint64_t offset, uint6
     return c->h3_open ? check_h3(c, h3_acked(&c->h3, stream_id, len)) : 0;
 }
 
+/* New credit for the streams that have closed: more than these if the budget has room for the connection to have more
+ * at a time, fewer if it has had too many. */
+static void give_streams(struct conn *c)
+{
+    uint64_t wanted = budget_streams(c->env->budget, c->env->connections, c->env->max_streams);
+    uint64_t credit = wanted + c->streams_owed > c->streams_max ? wanted + c->streams_owed - c->streams_max : 0;
+    c->streams_max += credit - c->streams_owed;
+    c->streams_owed = 0;
+    if (credit != 0)
+        ngtcp2_conn_extend_max_streams_bidi(c->quic, credit);
+}
+
 static int on_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t stream_id, uint64_t code, void *ctx,
                            void *stream_ctx)
 {
@@ -144,10 +156,8 @@ static int on_stream_close(ngtcp2_conn *quic, uint32_t flags, int64_t stream_id,
     }
     /* In portions: a MAX_STREAMS frame for each stream would cost a packet, and its acknowledgement, per request. */
     c->streams_owed++;
-    if (c->streams_owed * STREAM_PORTIONS >= c->env->max_streams) {
-        ngtcp2_conn_extend_max_streams_bidi(quic, c->streams_owed);
-        c->streams_owed = 0;
-    }
+    if (c->streams_owed * STREAM_PORTIONS >= c->streams_max)
+        give_streams(c);
     return 0;
 }
 

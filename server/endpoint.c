@@ -15,6 +15,8 @@
 #define REPLY_CAP 256u
 /* Answers to packets without a connection that wait for the next flush. */
 #define REPLIES_MAX 16u
+/* Connections that a turn looks at for idle ones to send away. */
+#define GOAWAY_LOOKS 64u
 #define CONNS_KEPT 64u
 #define CIDS_KEPT 1024u
 #define REQUESTS_KEPT 256u
@@ -175,7 +177,8 @@ static void flush_replies(struct endpoint *ep, const struct sink *sink, bool *bl
 static struct conn *begin_conn(struct endpoint *ep, const ngtcp2_pkt_hd *hd, const struct datagram *d, uint64_t now_ns)
 {
     struct conn *c = NULL;
-    if (ep->conn_count < ep->max_connections && !ep->env.requests.draining)
+    bool room = ep->conn_count < ep->max_connections && budget_stage(ep->env.budget) < BUDGET_REFUSE;
+    if (room && !ep->env.requests.draining)
         c = accept_conn(ep, hd, d, now_ns);
     if (c == NULL)
         refuse_conn(ep, hd, d);
@@ -207,6 +210,18 @@ static void feed_conn(struct endpoint *ep, struct conn *c, const struct datagram
         admission_complete(&ep->admission, c, now_ns);
     else if (c->state != CONN_OPEN)
         admission_end(&ep->admission, c);
+}
+
+/* What the budget asks for. A loop turn looks at so many connections at most. */
+static void obey_budget(struct endpoint *ep, uint64_t now_ns)
+{
+    enum budget_stage stage = budget_stage(ep->env.budget);
+    unsigned looks = GOAWAY_LOOKS;
+    ep->env.connections = ep->conn_count + ep->admission.count;
+    ep->env.requests.shedding = stage >= BUDGET_SHED;
+    for (struct conn *c = ep->conns; stage >= BUDGET_GOAWAY && c != NULL && looks-- != 0; c = c->next)
+        if (conn_drain_idle(c, now_ns))
+            METRIC_ADD(ep->env.metrics, connections_sent_away, 1);
 }
 
 /* The handshakes whose turn has come, with all that their clients have sent meanwhile. */
@@ -256,6 +271,7 @@ bool endpoint_flush(struct endpoint *ep, const struct sink *sink, uint64_t now_n
     ep->env.requests.now_ns = now_ns;
     bool blocked = false;
     ep->more = false;
+    obey_budget(ep, now_ns);
     admit_waiting(ep, now_ns);
     flush_replies(ep, sink, &blocked);
     struct conn *last = ep->dirty_last; /* those that are woken meanwhile wait for the next turn */
@@ -353,6 +369,8 @@ static void configure(struct endpoint *ep, const struct endpoint_config *config)
     ep->env.tls = tls_ctx_ref(config->tls);
     ep->env.metrics = config->metrics;
     ep->env.max_streams = config->max_streams;
+    ep->env.budget = config->budget;
+    ep->env.connection_bytes_max = config->connection_bytes_max;
     ep->env.idle_timeout_ns = config->idle_timeout_ns;
     ep->env.handshake_timeout_ns = config->handshake_timeout_ns;
     ep->env.cc = config->cc;
@@ -376,7 +394,7 @@ static int make_tables(struct endpoint *ep, struct hp_object_pool *cids)
     uint64_t key;
     ep->env.random(ep->env.random_ctx, &key, sizeof key);
     timerq_init(&ep->timers, ep->data);
-    admission_init(&ep->admission, ep->data);
+    admission_init(&ep->admission, ep->data, budget_handshakes(ep->env.budget));
     ep->env.tx = hp_byte_pool_get(ep->data, UDP_BUFFER_BYTES);
     if (ep->env.tx == NULL)
         return -1;

@@ -35,7 +35,9 @@ struct endpoint_config {
     uint8_t reset_secret[32]; /* the same for all workers */
     /* limits, see INTERFACE: --max-connections (of this worker) … */
     uint64_t max_connections, max_streams, max_header_bytes, max_header_fields, max_body_bytes;
+    uint64_t connection_bytes_max; /* 0: none */
     uint64_t idle_timeout_ns, handshake_timeout_ns;
+    const struct budget *budget; /* NULL: none */
     ngtcp2_cc_algo cc;
 };
 

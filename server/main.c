@@ -3,6 +3,7 @@
  * The process: reads options, opens sockets, starts workers, then waits for signals. All that can be wrong with the
  * configuration is found before the first thread starts; it costs one line and exit status 2.
  */
+#include "admission.h"
 #include "handlers/router.h"
 #include "mem_bridge.h"
 #include "net/clock.h"
@@ -23,10 +24,13 @@
 /* A thousand clients that connect at once send up to two Initials each, and the kernel counts 2,304 bytes for one. */
 #define RECEIVE_BUFFER (8u << 20)
 #define SEND_BUFFER (4u << 20)
+/* Where the cgroup's limits are read instead of /sys/fs/cgroup: for tests. */
+#define CGROUP_ROOT_ENVIRONMENT "H3POOL_CGROUP_ROOT"
 
 struct server {
     struct server_config config;
     struct hp_pool_manager *manager;
+    struct budget budget;
     struct hp_byte_pool *shared;
     uint8_t *pattern;
     struct tls_ctx *tls;
@@ -49,6 +53,27 @@ static int usage_error(const char *text)
 /* --- /stats ---------------------------------------------------------------------------------------------------------
  */
 
+static void append_number(struct hp_builder *b, const char *name, uint64_t value)
+{
+    hp_builder_append_str(b, name);
+    hp_builder_append_u64(b, value);
+}
+
+static void memory_json(const struct server *s, struct hp_builder *b)
+{
+    append_number(b, ",\"memory\":{\"limit_bytes\":", s->budget.limit_bytes);
+    append_number(b, ",\"held_bytes\":", hp_pool_manager_held(s->manager));
+    hp_builder_append_str(b, ",\"stage\":\"");
+    hp_builder_append_str(b, budget_stage_str(budget_stage(&s->budget)));
+    hp_builder_append_str(b, "\",\"entered\":{");
+    for (unsigned i = BUDGET_TRIM; i < BUDGET_STAGES; i++) {
+        hp_builder_append_str(b, i > BUDGET_TRIM ? ",\"" : "\"");
+        hp_builder_append_str(b, budget_stage_str((enum budget_stage)i));
+        append_number(b, "\":", HP_READ(s->budget.entered[i]));
+    }
+    hp_builder_append_str(b, "}}");
+}
+
 static struct hp_buffer *stats_json(void *ctx, struct hp_byte_pool *pool)
 {
     struct server *s = ctx;
@@ -64,6 +89,7 @@ static struct hp_buffer *stats_json(void *ctx, struct hp_byte_pool *pool)
     hp_builder_append_u64(&b, (clock_monotonic_ns() - s->start_ns) / NS_PER_S);
     hp_builder_append_str(&b, ",");
     metrics_json(&s->metrics_set, &b);
+    memory_json(s, &b);
     hp_builder_append_str(&b, ",\"pools\":");
     hp_pool_manager_json(s->manager, &b);
     hp_builder_append_str(&b, "}\n");
@@ -162,6 +188,8 @@ static int start_workers(struct server *s, uint32_t steering_key)
                 .handler = router_handle,
                 .server = &s->http,
                 .start_ns = s->start_ns,
+                .budget = &s->budget,
+                .connection_bytes_max = c->connection_memory_limit,
                 .max_connections = (c->max_connections + c->workers - 1) / c->workers,
                 .max_streams = c->max_streams,
                 .max_header_bytes = c->max_header,
@@ -297,6 +325,33 @@ static int end(struct server *s, int status)
     return status;
 }
 
+/* What the limits allow at most, term by term. */
+static void print_memory_plan(const struct server *s)
+{
+    const struct server_config *c = &s->config;
+    uint64_t limit = s->budget.limit_bytes, spans = limit / HP_SLICE_BYTES + c->workers * 8;
+    uint64_t handshakes = c->workers * budget_handshakes(&s->budget) * (BUDGET_CONN_BYTES + BUDGET_HANDSHAKE_BYTES);
+    uint64_t waiting = c->workers * ADMISSION_WAITING_BYTES_MAX,
+             buffers = c->workers * (UDP_BATCH + 2) * UDP_BUFFER_BYTES;
+    uint64_t room = limit / 1000 * BUDGET_REFUSE_PERMILLE, fixed = buffers + HTTP_PATTERN_BYTES;
+    uint64_t idle = room > fixed ? (room - fixed) / BUDGET_CONN_BYTES : 0;
+    printf("all pools together, --memory-limit%-18s %14llu\n", limit < c->memory_limit ? " (of the cgroup)" : "",
+           (unsigned long long)limit);
+    printf("  socket buffers, %3llu workers                       %14llu\n", (unsigned long long)c->workers,
+           (unsigned long long)buffers);
+    printf("  handshakes in flight, at most %4llu a worker         %14llu\n",
+           (unsigned long long)budget_handshakes(&s->budget), (unsigned long long)handshakes);
+    printf("  datagrams of clients that wait for a handshake     %14llu\n", (unsigned long long)waiting);
+    printf("  an idle connection                                 %14u\n", BUDGET_CONN_BYTES);
+    printf("  each stream that it has had at a time              %14u\n", BUDGET_STREAM_BYTES);
+    printf("  a connection, --connection-memory-limit            %14llu\n",
+           (unsigned long long)c->connection_memory_limit);
+    printf("  idle connections until new ones are refused        %14llu\n",
+           (unsigned long long)(idle < c->max_connections ? idle : c->max_connections));
+    printf("headers of spans beside the limit                    %14llu\n", (unsigned long long)(spans * 4096));
+    printf("at most, code and stacks aside                       %14llu\n", (unsigned long long)(limit + spans * 4096));
+}
+
 static int run(struct server *s)
 {
     sigset_t signals;
@@ -352,6 +407,15 @@ int main(int argc, char **argv)
         return end(&server, usage_error(error.text));
     case CONFIG_RUN:
         break;
+    }
+    const char *root = getenv(CGROUP_ROOT_ENVIRONMENT);
+    budget_init(&server.budget, server.manager,
+                budget_cgroup_limit(root != NULL ? root : "/sys/fs/cgroup", server.config.memory_limit),
+                (unsigned)server.config.workers);
+    if (server.config.print_memory_plan) {
+        print_memory_plan(&server);
+        server.config.workers = 0;
+        return end(&server, 0);
     }
     return end(&server, run(&server));
 }

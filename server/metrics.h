@@ -15,6 +15,9 @@
     X(connections_active, "connections now, handshakes included")                                                      \
     X(connections_refused, "Initials without a connection: limit reached, draining, or no memory")                     \
     X(initials_waited, "Initial datagrams that waited until the handshakes before theirs had gone on")                 \
+    X(connections_too_large, "connections closed because their account exceeded --connection-memory-limit")            \
+    X(connections_sent_away, "idle connections told to go away for want of memory")                                    \
+    X(requests_shed, "requests answered with 503 for want of memory")                                                  \
     X(handshakes_completed, "handshakes that completed")                                                               \
     X(requests, "requests whose field section was complete")                                                           \
     X(requests_active, "requests now")                                                                                 \

@@ -51,6 +51,18 @@ void request_free(struct http_request *r, struct http_request **list)
     hp_object_pool_put(r->env->pool, r);
 }
 
+uint64_t request_account(const struct http_request *r)
+{
+    uint64_t bytes = r->env->pool->bin->block_bytes + r->arena.held_bytes;
+    if (r->body.owner != NULL)
+        bytes += hp_byte_pool_usable(r->body.owner);
+    for (unsigned i = 0; i < r->piece_count; i++) {
+        const struct hp_buffer *owner = r->piece[(r->piece_first + i) % REQUEST_PIECES].owner;
+        bytes += owner != NULL ? hp_byte_pool_usable(owner) : 0;
+    }
+    return bytes;
+}
+
 /* --- receiving ------------------------------------------------------------------------------------------------------
  */
 
@@ -155,6 +167,10 @@ void request_ready(struct http_request *r, bool fin)
 {
     METRIC_ADD(r->env->metrics, requests, 1);
     r->state = fin ? REQUEST_COMPLETE : REQUEST_CONTENT;
+    if (r->env->shedding && r->refuse == 0) {
+        METRIC_ADD(r->env->metrics, requests_shed, 1);
+        refuse(r, 503);
+    }
     if (r->arena.overflow)
         refuse(r, 503);
     else if (r->path.at == NULL) /* CONNECT has none */

@@ -40,6 +40,7 @@ struct request_env {
     uint64_t wall_offset_ns; /* wall clock less monotonic clock */
     uint64_t now_ns;         /* of this loop turn */
     bool draining;
+    bool shedding;   /* for want of memory: new requests are answered with 503 */
     uint64_t date_s; /* wall clock that |date| says, in seconds; it is written anew when that has changed */
     char date[CLOCK_HTTP_DATE_CAP];
 };
@@ -92,6 +93,9 @@ struct http_request *request_new(struct request_env *env, void *stream_ctx, int6
                                  struct http_request **list) __attribute__((warn_unused_result));
 /* Ends it, whatever its state; buffers and arena are given back. */
 void request_free(struct http_request *r, struct http_request **list);
+
+/* Bytes of the pools' blocks that it holds. */
+uint64_t request_account(const struct http_request *r);
 
 /* A field of the request (pseudo-fields with their colon); |kind| tells those that matter apart without comparing text.
  * Counts against --max-header (RFC 9114 section 4.2.2: 32 bytes on top of each) and --max-header-fields. */

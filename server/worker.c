@@ -48,6 +48,7 @@ struct worker {
     uint64_t wall_due_ns; /* when to look at the wall clock again */
     uint64_t trim_due_ns; /* when to give idle memory back; CLOCK_NEVER: nothing has happened since all of it was */
     unsigned trims_in_vain;
+    enum budget_stage stage; /* as told last */
     struct listener listener[LISTEN_MAX];
     struct udp_buffers buffers;
     struct endpoint_pools pools;
@@ -146,14 +147,28 @@ static void on_timer(struct ev_loop *loop, struct ev_io *io, int events)
     endpoint_expire(w->endpoint, clock_monotonic_ns());
 }
 
+/* The first worker tells what has become of the budget; short visits of a stage show in its counter alone. */
+static void tell_stage(struct worker *w)
+{
+    const struct budget *b = w->config.endpoint.budget;
+    enum budget_stage is = budget_stage(b), was = w->stage;
+    if (is == was || w->config.endpoint.steering.worker != 0)
+        return;
+    w->stage = is;
+    log_warn("memory: stage %s %s, %llu of %llu bytes are held", budget_stage_str(is > was ? is : was),
+             is > was ? "entered" : "left", (unsigned long long)hp_pool_manager_held(b->manager),
+             (unsigned long long)b->limit_bytes);
+}
+
 /* Off the data path: after the turn's work. */
 static void trim_idle(struct worker *w, uint64_t now_ns)
 {
+    uint64_t period_ns = budget_stage(w->config.endpoint.budget) >= BUDGET_TRIM ? TRIM_PERIOD_NS / 5 : TRIM_PERIOD_NS;
     if (hp_pool_manager_trim_idle(w->config.manager, TRIM_BYTES_MAX) != 0)
         w->trims_in_vain = 0;
     else
         w->trims_in_vain++;
-    w->trim_due_ns = w->trims_in_vain < TRIMS_IN_VAIN_MAX ? now_ns + TRIM_PERIOD_NS : CLOCK_NEVER;
+    w->trim_due_ns = w->trims_in_vain < TRIMS_IN_VAIN_MAX ? now_ns + period_ns : CLOCK_NEVER;
 }
 
 static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int revents)
@@ -169,6 +184,7 @@ static void on_prepare(struct ev_loop *loop, struct ev_prepare *prepare, int rev
     bool done = !w->blocked && endpoint_flush(w->endpoint, &sink, now_ns);
     if (now_ns >= w->trim_due_ns)
         trim_idle(w, now_ns);
+    tell_stage(w);
     if (w->stopping || (w->draining && done && endpoint_idle(w->endpoint)))
         ev_break(loop, EVBREAK_ALL);
     uint64_t at_ns = endpoint_deadline(w->endpoint);

@@ -20,7 +20,7 @@ LAYERS = [
     ["pool"],
     ["net"],
     ["metrics"],
-    ["tls", "token", "cid", "mem_bridge", "timerq"],
+    ["tls", "token", "cid", "mem_bridge", "timerq", "budget"],
     ["request"],
     ["h3"],
     ["quic_write"],

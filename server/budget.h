@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The memory budget of the process: a limit over all pools, and what gives way as it fills. Stages are entered and left
+ * with hysteresis (hp_pool_manager_set_pressure); each contains those before it. What is in flight completes in every
+ * stage; gets fail only beyond the last one, at the limit itself.
+ *
+ *   stage     entered at  left below   then
+ *   trim          50 %       45 %      idle memory goes back five times as often
+ *   credit        65 %       60 %      connections get no more streams than BUDGET_STREAMS_MIN at a time
+ *   shed          86 %       82 %      new requests are answered with 503
+ *   goaway        90 %       86 %      idle connections are told to go away
+ *   refuse        93 %       90 %      new connections are refused
+ */
+#ifndef SERVER_BUDGET_H
+#define SERVER_BUDGET_H
+
+#include <h3pool/manager.h>
+
+enum budget_stage { BUDGET_FREE, BUDGET_TRIM, BUDGET_CREDIT, BUDGET_SHED, BUDGET_GOAWAY, BUDGET_REFUSE, BUDGET_STAGES };
+const char *budget_stage_str(enum budget_stage stage);
+
+/* What a connection takes: when it is idle, for each stream that it has had at a time (ngtcp2 and nghttp3 keep what
+ * they once needed), and for the rest of a handshake while that lasts. Measured, see bench/README.md; rounded up. */
+#define BUDGET_CONN_BYTES (56u << 10)
+#define BUDGET_STREAM_BYTES (4u << 10)
+#define BUDGET_HANDSHAKE_BYTES (84u << 10)
+/* Streams that a connection may always have at a time. */
+#define BUDGET_STREAMS_MIN 8u
+
+/* Of the limit: where new connections are refused. */
+#define BUDGET_REFUSE_PERMILLE 930u
+
+struct budget {
+    struct hp_pool_manager *manager;
+    uint64_t limit_bytes; /* 0: none */
+    unsigned workers;
+    _Atomic uint64_t entered[BUDGET_STAGES]; /* how often, since the start */
+};
+
+/* Sets the manager's limit and stages. Before there are threads. |budget| must not move. */
+void budget_init(struct budget *budget, struct hp_pool_manager *manager, uint64_t limit_bytes, unsigned workers);
+
+/* The stage that is in force. One load; NULL is no budget. */
+static inline enum budget_stage budget_stage(const struct budget *budget)
+{
+    return budget != NULL ? (enum budget_stage)hp_pool_manager_pressure(budget->manager) : BUDGET_FREE;
+}
+
+/* Streams that a connection should get at a time, when its worker has |connections|: |most|, or what is left for it
+ * when each of them gets the same share of three fifths of the budget, but BUDGET_STREAMS_MIN at least. */
+uint64_t budget_streams(const struct budget *budget, uint64_t connections, uint64_t most);
+
+/* Handshakes that a worker may have in flight: a twelfth of the budget, 16 at least; 1024 at most, and without a
+ * budget. */
+uint64_t budget_handshakes(const struct budget *budget);
+
+/* The least of |limit_bytes| and of what the process's cgroup allows (version 2 or 1), read below |root| (normally
+ * "/sys/fs/cgroup", of which the process's own group is named by /proc/self/cgroup). */
+uint64_t budget_cgroup_limit(const char *root, uint64_t limit_bytes);
+
+#endif
