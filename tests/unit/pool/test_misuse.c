@@ -95,7 +95,7 @@ static void test_put_sized_after_the_slice_has_changed_hands(void)
         return;
     open_pools();
     void *first = get(pool, 300), *stays = get(pool, 5000);
-    hp_byte_pool_put(pool, first);
+    hp_byte_pool_put_sized(pool, first, 300); /* which remembers the slice */
     hp_byte_pool_trim(pool);
     void *block = get(pool, 100), *front = get(pool, 300);
     CHECK((uintptr_t)first / HP_SLICE_BYTES == (uintptr_t)block / HP_SLICE_BYTES);
