@@ -237,6 +237,8 @@ void hp_pool_manager_set_limit(struct hp_pool_manager *m, const char *name, uint
     pthread_mutex_lock(&m->lock);
     HP_SET((name != NULL ? node_of(m, name) : &m->node[0])->limit, limit);
     pthread_mutex_unlock(&m->lock);
+    if (m->stage_count != 0)
+        note_pressure(m);
 }
 
 uint64_t hp_pool_manager_held_below(struct hp_pool_manager *m, const char *name)

@@ -55,7 +55,7 @@ struct hp_pressure_stage {
 #define HP_PRESSURE_STAGES_MAX 8u
 
 /* Sets the stages, each higher than the one before, and what is called when one is entered or left: with the stage that
- * was and the one that is (0: none), by the thread whose get, put or trim crossed the threshold, inside that call. So
+ * was and the one that is (0: none), by the thread whose get, put, trim or new limit made it so, inside that call. So
  * |on_change| must be short and may not touch a pool of the manager; setting a flag or writing to an eventfd is what it
  * is for. Stages may be skipped. At most HP_PRESSURE_STAGES_MAX; NULL and 0 take them away. Set them before there are
  * threads. */

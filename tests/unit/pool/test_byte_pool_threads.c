@@ -209,10 +209,18 @@ static void get_from_nobodys_pool(void *arg)
         CHECK(hp_byte_pool_get(handed->pool, 100) != NULL);
 }
 
+static void get_after_abandoning(void *arg)
+{
+    (void)arg;
+    hp_byte_pool_abandon(pool);
+    CHECK(hp_byte_pool_get(pool, 100) != NULL);
+}
+
 static void test_abandoned_pool(void)
 {
     static struct handed handed;
     open_pool();
+    CHECK_DIES(get_after_abandoning, NULL, "pool 'threads': get by a thread");
     run_in_thread(fill_and_abandon, &handed);
     CHECK_DIES(get_from_nobodys_pool, &handed, "pool 'handed': get by a thread");
     for (unsigned i = 1; i < 500; i += 2) {

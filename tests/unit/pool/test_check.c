@@ -181,8 +181,11 @@ static __attribute__((noinline)) void *get_here(size_t bytes)
     return block;
 }
 
+static const char *called_there_from;
+
 static __attribute__((noinline)) void *get_there(size_t bytes)
 {
+    called_there_from = (const char *)__builtin_return_address(0) - 1;
     unsigned char *block = get(bytes);
     block[0] = 2;
     return block;
@@ -193,6 +196,18 @@ static size_t offset_of(void *(*function)(size_t))
     Dl_info info;
     CHECK(dladdr((void *)(uintptr_t)function, &info) != 0);
     return (size_t)((uintptr_t)function - (uintptr_t)info.dli_fbase);
+}
+
+/* At which place of the text's frames an address is; 100: at none. */
+static unsigned frame_of(const char *text, const void *address)
+{
+    Dl_info info;
+    CHECK(dladdr(address, &info) != 0);
+    size_t wanted = (size_t)((uintptr_t)address - (uintptr_t)info.dli_fbase), offset;
+    for (unsigned i = 0; (text = strstr(text, "+0x")) != NULL; i++, text++)
+        if (sscanf(text, "+0x%zx)", &offset) == 1 && offset == wanted)
+            return i;
+    return 100;
 }
 
 /* Whether a frame of the text, "(program+0x123)", lies close behind the start of the function, and not in |other|. */
@@ -224,6 +239,10 @@ static void test_report_by_caller(void)
         *second++ = '\0';
         CHECK(strncmp(second, "h3pool: pool 'checked': 4 blocks of 40 bytes are live, got by ", 62) == 0);
         CHECK(names(text, get_there, get_here) && !names(text, get_here, get_there));
+        /* Regression: get, get_there and then this, and no frames of the library before them. */
+#ifdef __OPTIMIZE__
+        CHECK(frame_of(text, called_there_from) <= (slowed() ? 5 : 2));
+#endif
         CHECK(names(second, get_here, get_there) && !names(second, get_there, get_here));
         CHECK(strchr(second, '\n') != NULL && strchr(second, '\n')[1] == '\0');
     }

@@ -41,9 +41,8 @@ static void twice_after_reuse(struct yard *y)
         CHECK(same.block != NULL);
         yard_put(y->pool, &same);
     }
-    struct yard_slot holds = {.block = hp_byte_pool_get(y->pool, victim.bytes), .bytes = victim.bytes};
+    CHECK(hp_byte_pool_get(y->pool, victim.bytes) != NULL);
     put_again(y, victim);
-    yard_put(y->pool, &holds);
 }
 
 static void to_the_wrong_pool(struct yard *y)
@@ -80,13 +79,13 @@ static void as_another_size(struct yard *y)
 }
 
 static const struct misuse wrong_puts[] = {
-    {.name = "put twice in a row", .run = twice},
-    {.name = "put twice, others between", .run = twice_with_others_between},
-    {.name = "put twice, reused but for the quarantine", .run = twice_after_reuse},
-    {.name = "put to the wrong pool", .run = to_the_wrong_pool},
+    {.name = "put twice in a row", .run = twice, .says = "put twice"},
+    {.name = "put twice, others between", .run = twice_with_others_between, .says = "put twice"},
+    {.name = "put twice, reused but for the quarantine", .run = twice_after_reuse, .says = "put twice"},
+    {.name = "put to the wrong pool", .run = to_the_wrong_pool, .says = "is from pool 'mine'"},
     {.name = "interior pointer put", .run = interior},
     {.name = "foreign or stack pointer put", .run = foreign},
-    {.name = "put as another size", .run = as_another_size},
+    {.name = "put as another size", .run = as_another_size, .says = "was put as"},
 };
 
 /* --- writes and reads -----------------------------------------------------------------------------------------------
@@ -138,10 +137,10 @@ static void leak(struct yard *y)
 
 /* With 8 bytes, or where a block has its own pages, the write may hit the unreadable page. */
 static const struct misuse accesses[] = {
-    {.name = "overflow by 1 byte", .run = overflow_by_1, .may_fault = true},
-    {.name = "overflow by 8 bytes", .run = overflow_by_8, .may_fault = true},
-    {.name = "underflow by 1 byte", .run = underflow_by_1},
-    {.name = "write after put", .run = write_after_put, .may_fault = true},
+    {.name = "overflow by 1 byte", .run = overflow_by_1, .may_fault = true, .says = "beyond its"},
+    {.name = "overflow by 8 bytes", .run = overflow_by_8, .may_fault = true, .says = "beyond its"},
+    {.name = "underflow by 1 byte", .run = underflow_by_1, .says = "bytes before block"},
+    {.name = "write after put", .run = write_after_put, .may_fault = true, .later = true, .says = "after it was put"},
     {.name = "leak", .run = leak, .at_end = true},
 };
 
@@ -199,7 +198,7 @@ static const struct misuse threads[] = {
     {.name = "put, and put by another thread", .run = second_put_by_a_thread},
     {.name = "put by another thread, and put", .run = first_put_by_a_thread},
     {.name = "put by two other threads", .run = both_puts_by_threads},
-    {.name = "write after put by another thread", .run = write_after_put_by_a_thread, .may_fault = true},
+    {.name = "write after put by another thread", .run = write_after_put_by_a_thread, .may_fault = true, .later = true},
 };
 
 /* --- the modes ------------------------------------------------------------------------------------------------------

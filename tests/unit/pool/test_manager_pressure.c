@@ -157,6 +157,26 @@ static void test_no_limit_no_pressure(void)
     close_pool();
 }
 
+/* Regression: a new limit changed nothing until the next get or put. */
+static void test_a_new_limit_is_looked_at(void)
+{
+    open_pool();
+    hold(45);
+    CHECK_U64(told.calls, 0);
+    hp_pool_manager_set_limit(manager, NULL, 50 * UNIT);
+    CHECK_U64(told.is, 2);
+    hp_pool_manager_set_limit(manager, "pool", 200 * UNIT); /* another one's is none of its business */
+    CHECK_U64(told.calls, 1);
+    hp_pool_manager_set_limit(manager, NULL, 45 * UNIT);
+    CHECK_U64(told.is, 3);
+    hp_pool_manager_set_limit(manager, NULL, 0);
+    CHECK_U64(told.is, 0);
+    CHECK_U64(hp_pool_manager_pressure(manager), 0);
+    hp_pool_manager_set_limit(manager, NULL, LIMIT);
+    CHECK_U64(told.calls, 3);
+    close_pool();
+}
+
 /* --- threads --------------------------------------------------------------------------------------------------------
  */
 
@@ -240,5 +260,5 @@ static void test_impossible_stages(void)
 }
 
 TEST_MAIN(TEST(test_impossible_stages), TEST(test_up_and_down), TEST(test_no_flutter), TEST(test_stages_are_skipped),
-          TEST(test_set_late_and_taken_away), TEST(test_no_limit_no_pressure),
+          TEST(test_set_late_and_taken_away), TEST(test_no_limit_no_pressure), TEST(test_a_new_limit_is_looked_at),
           TEST(test_nothing_is_lost_between_threads))

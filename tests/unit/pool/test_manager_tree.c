@@ -205,6 +205,14 @@ static void test_limits_change(void)
 
 #define GROUP_UNITS 10u
 
+static _Atomic unsigned at_work;
+
+static void check_limits(void)
+{
+    CHECK(hp_pool_manager_held_below(manager, "group") <= GROUP_UNITS * UNIT);
+    CHECK(hp_pool_manager_held(manager) <= (GROUP_UNITS + 2) * UNIT);
+}
+
 static void *take_and_return(void *ctx)
 {
     unsigned rounds = fewer_if_slowed(2000, 20);
@@ -214,12 +222,12 @@ static void *take_and_return(void *ctx)
         void *block[6];
         for (unsigned k = 0; k < 6; k++)
             block[k] = hp_byte_pool_get(mine, HUGE);
-        CHECK(hp_pool_manager_held_below(manager, "group") <= GROUP_UNITS * UNIT);
-        CHECK(hp_pool_manager_held(manager) <= (GROUP_UNITS + 2) * UNIT);
+        check_limits();
         for (unsigned k = 0; k < 6; k++)
             hp_byte_pool_put(mine, block[k]);
     }
     hp_byte_pool_free(mine);
+    atomic_fetch_sub(&at_work, 1);
     return NULL;
 }
 
@@ -230,8 +238,11 @@ static void test_limits_hold_between_threads(void)
     pthread_t thread[4];
     CHECK((manager = hp_pool_manager_new((GROUP_UNITS + 2) * UNIT)) != NULL);
     hp_pool_manager_set_limit(manager, "group", GROUP_UNITS * UNIT);
+    atomic_store(&at_work, 4);
     for (unsigned i = 0; i < 4; i++)
         CHECK(pthread_create(&thread[i], NULL, take_and_return, name[i]) == 0);
+    while (atomic_load(&at_work) > 0)
+        check_limits();
     for (unsigned i = 0; i < 4; i++)
         CHECK(pthread_join(thread[i], NULL) == 0);
     CHECK_U64(hp_pool_manager_held(manager), 0);

@@ -83,6 +83,29 @@ static void test_double_put(void)
     close_pools();
 }
 
+static void put_as_300_bytes(void *block)
+{
+    hp_byte_pool_put_sized(pool, block, 300);
+}
+
+/* A slice that one class has left and another has taken: the first one must not remember it. */
+static void test_put_sized_after_the_slice_has_changed_hands(void)
+{
+    if (!pooled())
+        return;
+    open_pools();
+    void *first = get(pool, 300), *stays = get(pool, 5000);
+    hp_byte_pool_put_sized(pool, first, 300); /* which remembers the slice */
+    hp_byte_pool_trim(pool);
+    void *block = get(pool, 100), *front = get(pool, 300);
+    CHECK((uintptr_t)first / HP_SLICE_BYTES == (uintptr_t)block / HP_SLICE_BYTES);
+    CHECK_DIES(put_as_300_bytes, block, "was put as 300 bytes, but is a block of 112");
+    hp_byte_pool_put(pool, front);
+    hp_byte_pool_put(pool, block);
+    hp_byte_pool_put(pool, stays);
+    close_pools();
+}
+
 static void put_pointer(void *ctx)
 {
     hp_byte_pool_put(pool, ctx);
@@ -325,6 +348,7 @@ static void test_impossible_settings(void)
     close_pools();
 }
 
-TEST_MAIN(TEST(test_double_put), TEST(test_foreign_pointers), TEST(test_pointers_beside_blocks),
-          TEST(test_block_of_another_pool), TEST(test_get_by_another_thread), TEST(test_objects), TEST(test_heap),
-          TEST(test_buffer), TEST(test_manager_freed_first), TEST(test_impossible_settings))
+TEST_MAIN(TEST(test_double_put), TEST(test_put_sized_after_the_slice_has_changed_hands), TEST(test_foreign_pointers),
+          TEST(test_pointers_beside_blocks), TEST(test_block_of_another_pool), TEST(test_get_by_another_thread),
+          TEST(test_objects), TEST(test_heap), TEST(test_buffer), TEST(test_manager_freed_first),
+          TEST(test_impossible_settings))

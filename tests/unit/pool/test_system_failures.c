@@ -121,6 +121,10 @@ static void world_close(struct world *w)
         hp_object_pool_put(&w->objects, w->object);
     if (w->of_kind != NULL)
         hp_pool_put(w->kind, w->of_kind);
+    if (w->pool != NULL) {
+        hp_byte_pool_trim(w->pool);
+        CHECK_U64(counters_of(w->pool).held_bytes, 0);
+    }
     hp_pool_kind_free(w->kind);
     if (w->objects.blocks != NULL)
         hp_object_pool_fini(&w->objects);

@@ -26,11 +26,13 @@ struct yard {
 };
 
 /* What is tried. |may_fault|: the process may end by the memory's protection instead of a line of the library.
- * |at_end|: it is found when the pool is freed; any other misuse must have been found by then. */
+ * |later|: it may be found in the use that follows, else it must have been by the time that |run| is done. |at_end|: it
+ * is found when the pool is freed. |says|: part of the line, NULL: any. */
 struct misuse {
     const char *name;
     void (*run)(struct yard *yard);
-    bool may_fault, at_end;
+    bool may_fault, later, at_end;
+    const char *says;
 };
 
 /* Sizes of all magnitudes, now and then huge. */
@@ -126,8 +128,11 @@ static inline void yard_trial(void *ctx)
     y.other = hp_byte_pool_new(y.manager, "other", 1, max, 0);
     CHECK(y.pool != NULL && y.other != NULL);
     yard_use(&y, 1 + test_random(80));
-    if (t->misuse != NULL)
+    if (t->misuse != NULL) {
         t->misuse->run(&y);
+        if (!t->misuse->later && !t->misuse->at_end)
+            return; /* and lives on */
+    }
     yard_use(&y, test_random(30));
     yard_close(&y);
 }
@@ -140,7 +145,7 @@ static inline bool yard_found(const struct misuse *m, int status, const char *ou
         return true;
     bool at_end = strstr(output, "freed while") != NULL || strstr(output, "freed before") != NULL;
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && strncmp(output, "h3pool: ", 8) == 0 &&
-           at_end == m->at_end;
+           at_end == m->at_end && (m->says == NULL || strstr(output, m->says) != NULL);
 }
 
 /* Every trial of the misuse must be found. */
