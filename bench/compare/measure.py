@@ -24,7 +24,8 @@ BIG_STREAMS = 4  # of 64 KiB: few, as those under way at the end are not counted
 CHURN_CLIENTS = 4
 CHURN_AT_ONCE = 200  # for a client that can only open all connections at once
 IDLE = 500
-HOLD_S, IDLE_S = 20.0, 0.3  # idle connections are held for at most so long; let acknowledgements come in
+HOLD_S = 20.0  # idle connections are held for at most so long
+IDLE_S, POLL_S = 2.5, 0.06  # after which they are idle: workers give memory back when it was free for a while
 REFERENCE = 1000  # connections of the reference load
 SMALL, TINY, BIG = "/data", "/health", "/data/65536"
 WARM_UP_REQUESTS = 3000
@@ -232,12 +233,12 @@ def idle_reading(server, client, before):
             if table["conn"]["live"] >= IDLE and client.poll() is None:
                 client.terminate()  # it has held them for long enough
                 return rss, pool_sum(table, "live-bytes")
-        time.sleep(IDLE_S / 5)
+        time.sleep(POLL_S)
     return None
 
 
 def idle(bench, build, server):
-    """What an idle connection takes: the growth of a server by 500 of them, each after one request.
+    """What an idle connection takes: the growth of a server by 500 of them, each after one request, IDLE_S later.
 
     Only h3load can hold connections open, so it does this whichever client is chosen.
     """
