@@ -39,6 +39,18 @@ void budget_init(struct budget *b, struct hp_pool_manager *manager, uint64_t lim
         hp_pool_manager_set_pressure(manager, stages, BUDGET_STAGES - 1, on_change, b);
 }
 
+void budget_signal(struct budget *b)
+{
+    atomic_fetch_add_explicit(&b->signals, 1, memory_order_relaxed);
+    if (atomic_exchange(&b->floor, BUDGET_TRIM) == BUDGET_FREE && hp_pool_manager_pressure(b->manager) == BUDGET_FREE)
+        atomic_fetch_add_explicit(&b->entered[BUDGET_TRIM], 1, memory_order_relaxed);
+}
+
+void budget_relax(struct budget *b)
+{
+    HP_SET(b->floor, BUDGET_FREE);
+}
+
 uint64_t budget_streams(const struct budget *b, uint64_t connections, uint64_t most)
 {
     if (b == NULL || b->limit_bytes == 0)

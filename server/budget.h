@@ -35,16 +35,25 @@ struct budget {
     uint64_t limit_bytes; /* 0: none */
     unsigned workers;
     _Atomic uint64_t entered[BUDGET_STAGES]; /* how often, since the start */
+    _Atomic uint32_t floor;                  /* the machine is short of memory: at least this stage */
+    _Atomic uint64_t signals;                /* that said so */
 };
 
 /* Sets the manager's limit and stages. Before there are threads. |budget| must not move. */
 void budget_init(struct budget *budget, struct hp_pool_manager *manager, uint64_t limit_bytes, unsigned workers);
 
-/* The stage that is in force. One load; NULL is no budget. */
+/* The stage that is in force. Two loads; NULL is no budget. */
 static inline enum budget_stage budget_stage(const struct budget *budget)
 {
-    return budget != NULL ? (enum budget_stage)hp_pool_manager_pressure(budget->manager) : BUDGET_FREE;
+    if (budget == NULL)
+        return BUDGET_FREE;
+    uint32_t own = hp_pool_manager_pressure(budget->manager), floor = HP_READ(budget->floor);
+    return (enum budget_stage)(own > floor ? own : floor);
 }
+
+/* The machine is short of memory (pressure.h): the stage "trim" at least, until budget_relax. Any thread. */
+void budget_signal(struct budget *budget);
+void budget_relax(struct budget *budget);
 
 /* Streams that a connection should get at a time, when its worker has |connections|: |most|, or what is left for it
  * when each of them gets the same share of three fifths of the budget, but BUDGET_STREAMS_MIN at least. */

@@ -20,7 +20,7 @@ struct server_config {
     size_t key_count; /* --key options seen */
     uint64_t workers, max_connections, max_streams, max_header, max_header_fields, max_body;
     uint64_t memory_limit, connection_memory_limit;
-    bool print_memory_plan;
+    bool print_memory_plan, memtrace;
     uint64_t idle_timeout_ns, handshake_timeout_ns, drain_timeout_ns;
     ngtcp2_cc_algo cc;
     char preset_cert[512], preset_key[512];

@@ -8,6 +8,7 @@
 #include "mem_bridge.h"
 #include "net/clock.h"
 #include "net/log.h"
+#include "pressure.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -71,7 +72,8 @@ static void memory_json(const struct server *s, struct hp_builder *b)
         hp_builder_append_str(b, budget_stage_str((enum budget_stage)i));
         append_number(b, "\":", HP_READ(s->budget.entered[i]));
     }
-    hp_builder_append_str(b, "}}");
+    append_number(b, "},\"pressure_signals\":", HP_READ(s->budget.signals));
+    hp_builder_append_str(b, "}");
 }
 
 static struct hp_buffer *stats_json(void *ctx, struct hp_byte_pool *pool)
@@ -181,6 +183,8 @@ static int start_workers(struct server *s, uint32_t steering_key)
     struct worker_config w = {
         .manager = s->manager,
         .socket_count = c->listen_count,
+        .budget = &s->budget,
+        .memtrace = c->memtrace,
         .endpoint =
             {
                 .tls = s->tls,
@@ -204,6 +208,7 @@ static int start_workers(struct server *s, uint32_t steering_key)
     for (unsigned i = 0; i < c->workers; i++) {
         w.sockets = s->sockets[i];
         w.endpoint.steering.worker = i;
+        w.pressure_fd = i == 0 ? pressure_open() : -1;
         w.endpoint.metrics = s->metrics[i];
         s->worker[i] = worker_start(&w);
         s->started = i + 1; /* its sockets are gone in any case */

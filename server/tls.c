@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <ngtcp2/ngtcp2_crypto_ossl.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -194,6 +195,17 @@ void tls_session_fini(struct tls_session *session)
 const char *tls_version(void)
 {
     return OpenSSL_version(OPENSSL_VERSION);
+}
+
+int tls_decode_base64(const char *text, unsigned char *out, size_t cap)
+{
+    size_t len = strlen(text);
+    if (len / 4 * 3 > cap)
+        return -1;
+    int n = EVP_DecodeBlock(out, (const unsigned char *)text, (int)len);
+    for (size_t i = len; n > 0 && i > 0 && text[i - 1] == '='; i--)
+        n--; /* padding is decoded as zeros */
+    return n;
 }
 
 void tls_random(void *bytes, size_t len)

@@ -51,6 +51,8 @@ void tls_session_fini(struct tls_session *session);
 
 /* The library's version, as in "OpenSSL 3.5.9 …". */
 const char *tls_version(void);
+/* Decodes base64 (RFC 4648 section 4); returns the number of bytes, or -1 if it is none or does not fit. */
+int tls_decode_base64(const char *text, unsigned char *out, size_t cap);
 /* Fills |bytes| with |len| bytes from the system's random generator; ends the process if it has none. */
 void tls_random(void *bytes, size_t len);
 

@@ -10,6 +10,7 @@
 #include "net/clock.h"
 #include "net/log.h"
 #include "net/udp_out.h"
+#include "pressure.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -42,7 +43,9 @@ struct worker {
     struct ev_loop *loop;
     struct ev_prepare prepare;
     struct ev_async command;
-    struct ev_io timer;
+    struct ev_io timer, pressure;
+    uint64_t relax_at_ns; /* when the last signal of pressure is forgotten */
+    uint64_t traced_ns;   /* the last line of --memtrace */
     int timer_fd;
     uint64_t timer_at_ns;
     uint64_t wall_due_ns; /* when to look at the wall clock again */
@@ -147,10 +150,38 @@ static void on_timer(struct ev_loop *loop, struct ev_io *io, int events)
     endpoint_expire(w->endpoint, clock_monotonic_ns());
 }
 
+/* How long a signal of pressure counts. */
+#define PRESSURE_NS (5 * NS_PER_S)
+
+static void on_pressure(struct ev_loop *loop, struct ev_io *io, int events)
+{
+    (void)events;
+    struct worker *w = ev_userdata(loop);
+    uint64_t now_ns = clock_monotonic_ns();
+    if (pressure_read(io->fd) != 0)
+        ev_io_stop(loop, io);
+    budget_signal(w->config.budget);
+    w->relax_at_ns = now_ns + PRESSURE_NS;
+    w->trims_in_vain = 0;
+    w->trim_due_ns = now_ns;
+}
+
+/* One line of --memtrace: what a trim gave back, and where the budget stands. */
+static void trace(struct worker *w, size_t fell, uint64_t now_ns)
+{
+    if (!w->config.memtrace || (fell == 0 && now_ns - w->traced_ns < NS_PER_S))
+        return;
+    const struct budget *b = w->config.budget;
+    w->traced_ns = now_ns;
+    log_info("memtrace: worker %u, trimmed %zu, held %llu of %llu, stage %s", w->config.endpoint.steering.worker, fell,
+             (unsigned long long)hp_pool_manager_held(b->manager), (unsigned long long)b->limit_bytes,
+             budget_stage_str(budget_stage(b)));
+}
+
 /* The first worker tells what has become of the budget; short visits of a stage show in its counter alone. */
 static void tell_stage(struct worker *w)
 {
-    const struct budget *b = w->config.endpoint.budget;
+    const struct budget *b = w->config.budget;
     enum budget_stage is = budget_stage(b), was = w->stage;
     if (is == was || w->config.endpoint.steering.worker != 0)
         return;
@@ -163,11 +194,14 @@ static void tell_stage(struct worker *w)
 /* Off the data path: after the turn's work. */
 static void trim_idle(struct worker *w, uint64_t now_ns)
 {
-    uint64_t period_ns = budget_stage(w->config.endpoint.budget) >= BUDGET_TRIM ? TRIM_PERIOD_NS / 5 : TRIM_PERIOD_NS;
-    if (hp_pool_manager_trim_idle(w->config.manager, TRIM_BYTES_MAX) != 0)
-        w->trims_in_vain = 0;
-    else
-        w->trims_in_vain++;
+    uint64_t period_ns = budget_stage(w->config.budget) >= BUDGET_TRIM ? TRIM_PERIOD_NS / 5 : TRIM_PERIOD_NS;
+    size_t fell = hp_pool_manager_trim_idle(w->config.manager, TRIM_BYTES_MAX);
+    trace(w, fell, now_ns);
+    if (w->relax_at_ns != 0 && now_ns >= w->relax_at_ns) {
+        w->relax_at_ns = 0;
+        budget_relax(w->config.budget);
+    }
+    w->trims_in_vain = fell != 0 || w->relax_at_ns != 0 ? 0 : w->trims_in_vain + 1;
     w->trim_due_ns = w->trims_in_vain < TRIMS_IN_VAIN_MAX ? now_ns + period_ns : CLOCK_NEVER;
 }
 
@@ -234,6 +268,10 @@ static void start_watchers(struct worker *w)
     }
     ev_io_init(&w->timer, on_timer, w->timer_fd, EV_READ);
     ev_io_start(w->loop, &w->timer);
+    if (w->config.pressure_fd >= 0) {
+        ev_io_init(&w->pressure, on_pressure, w->config.pressure_fd, EV_READ);
+        ev_io_start(w->loop, &w->pressure);
+    }
     ev_prepare_init(&w->prepare, on_prepare);
     ev_prepare_start(w->loop, &w->prepare);
     ev_async_init(&w->command, on_command);
@@ -262,6 +300,8 @@ static void tear_down(struct worker *w)
     endpoint_free(w->endpoint);
     if (w->timer_fd >= 0)
         close(w->timer_fd);
+    if (w->config.pressure_fd >= 0)
+        close(w->config.pressure_fd);
     for (unsigned i = 0; i < w->config.socket_count; i++) {
         udp_out_fini(&w->listener[i].out);
         udp_close(&w->listener[i].socket);

@@ -15,6 +15,9 @@ struct worker_config {
     struct hp_pool_manager *manager;
     struct udp_socket *sockets; /* |socket_count| of this worker, bound; the worker closes them */
     unsigned socket_count;
+    struct budget *budget;
+    int pressure_fd; /* pressure.h; the first worker's, -1 for the others; the worker closes it */
+    bool memtrace;
     struct endpoint_config endpoint; /* but for pools, random and clocks, which are the worker's */
 };
 

@@ -26,7 +26,7 @@ LAYERS = [
     ["quic_write"],
     ["conn"],
     ["endpoint"],
-    ["config"],
+    ["config", "pressure"],
     ["worker", "admin"],
     ["main"],
 ]
