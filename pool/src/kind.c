@@ -122,6 +122,22 @@ struct hp_byte_pool *hp_pool_kind_here(struct hp_pool_kind *kind)
     return pool;
 }
 
+size_t hp_pool_kind_trim(struct hp_pool_kind *kind)
+{
+    size_t fell = 0;
+    pthread_mutex_lock(&lock);
+    kind = kind != NULL ? kind : &kinds[0];
+    for (struct hp_byte_pool *pool = kind->pools; pool != NULL; pool = pool->next_of_kind) {
+        if (atomic_load_explicit(&pool->owner, memory_order_acquire) != 0)
+            continue;
+        hp_byte_pool_adopt(pool); /* for as long as the lock is held */
+        fell += hp_byte_pool_trim(pool);
+        hp_byte_pool_abandon(pool);
+    }
+    pthread_mutex_unlock(&lock);
+    return fell;
+}
+
 /* --- the default kind -----------------------------------------------------------------------------------------------
  */
 

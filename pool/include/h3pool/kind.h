@@ -38,6 +38,11 @@ HP_API struct hp_pool_kind *hp_pool_kind_new(struct hp_pool_manager *manager, co
  * all others that ever did must have ended: a thread's own note of its pool can't be taken from it. */
 HP_API void hp_pool_kind_free(struct hp_pool_kind *kind);
 
+/* Trims the pools of |kind| (NULL: the default one) that ended threads have left and no thread has taken over yet,
+ * after taking in what was put to them meanwhile: until then such blocks count as live. Returns the bytes by which held
+ * memory fell. Any thread; not on the data path. */
+HP_API size_t hp_pool_kind_trim(struct hp_pool_kind *kind);
+
 /* Finds the manager of the default kind: without a limit (set one with hp_pool_manager_set_limit), made with the first
  * use, never freed. NULL without memory. Any thread; takes a lock. */
 HP_API struct hp_pool_manager *hp_default_manager(void) HP_MUST_CHECK;

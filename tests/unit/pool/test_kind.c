@@ -150,6 +150,25 @@ static void test_blocks_outlive_their_thread(void)
     close_kind(m.kind);
 }
 
+/* What is put to a pool that nobody owns is taken in by a trim, by whichever thread. */
+static void test_pools_of_ended_threads_are_trimmed(void)
+{
+    struct meeting m = {.kind = open_kind()};
+    join(start(get_and_end, &m));
+    join(start(put_and_end, &m)); /* takes the pool over, puts half of the blocks as its own */
+    struct meeting more = {.kind = m.kind};
+    join(start(get_and_end, &more));
+    put_blocks(&more); /* by this thread, which has no pool of the kind */
+    hp_pool_kind_trim(m.kind);
+    CHECK_U64(hp_pool_manager_live(manager), 0);
+    CHECK(!pooled() || hp_pool_manager_held(manager) == 0);
+    void *block = hp_pool_get(m.kind, 100); /* and it can be taken over as before */
+    CHECK(block != NULL);
+    hp_pool_put(m.kind, block);
+    CHECK_U64(hp_pool_kind_trim(m.kind), 0); /* it is this thread's now */
+    close_kind(m.kind);
+}
+
 static void test_the_next_thread_takes_the_pool_over(void)
 {
     struct meeting first = {.kind = open_kind()}, second = {.kind = first.kind};
@@ -323,6 +342,6 @@ static void test_put_to_another_kind(void)
 }
 
 TEST_MAIN(TEST(test_put_to_another_kind), TEST(test_each_thread_has_a_pool), TEST(test_blocks_outlive_their_thread),
-          TEST(test_the_next_thread_takes_the_pool_over), TEST(test_short_threads_do_not_add_up),
-          TEST(test_only_so_many_kinds), TEST(test_a_kind_is_freed_while_its_threads_live), TEST(test_a_refused_pool),
-          TEST(test_default_kind))
+          TEST(test_pools_of_ended_threads_are_trimmed), TEST(test_the_next_thread_takes_the_pool_over),
+          TEST(test_short_threads_do_not_add_up), TEST(test_only_so_many_kinds),
+          TEST(test_a_kind_is_freed_while_its_threads_live), TEST(test_a_refused_pool), TEST(test_default_kind))
