@@ -51,6 +51,13 @@ void budget_relax(struct budget *b)
     HP_SET(b->floor, BUDGET_FREE);
 }
 
+/* Half of what a connection's share leaves when it is idle. */
+static uint64_t half_of_share(const struct budget *b, uint64_t connections)
+{
+    uint64_t share = b->limit_bytes / 5 * 3 / b->workers / (connections != 0 ? connections : 1);
+    return share > BUDGET_CONN_BYTES ? (share - BUDGET_CONN_BYTES) / 2 : 0;
+}
+
 uint64_t budget_streams(const struct budget *b, uint64_t connections, uint64_t most)
 {
     if (b == NULL || b->limit_bytes == 0)
@@ -58,9 +65,16 @@ uint64_t budget_streams(const struct budget *b, uint64_t connections, uint64_t m
     uint64_t least = most < BUDGET_STREAMS_MIN ? most : BUDGET_STREAMS_MIN;
     if (budget_stage(b) >= BUDGET_CREDIT)
         return least;
-    uint64_t share = b->limit_bytes / 5 * 3 / b->workers / (connections != 0 ? connections : 1);
-    uint64_t streams = share > BUDGET_CONN_BYTES ? (share - BUDGET_CONN_BYTES) / BUDGET_STREAM_BYTES : 0;
+    uint64_t streams = half_of_share(b, connections) / BUDGET_STREAM_BYTES;
     return streams < least ? least : streams < most ? streams : most;
+}
+
+uint64_t budget_in_flight(const struct budget *b, uint64_t connections)
+{
+    if (b == NULL || b->limit_bytes == 0)
+        return 0;
+    uint64_t bytes = half_of_share(b, connections) / BUDGET_PACKET_BYTES * 1200;
+    return bytes > BUDGET_IN_FLIGHT_MIN && budget_stage(b) < BUDGET_CREDIT ? bytes : BUDGET_IN_FLIGHT_MIN;
 }
 
 uint64_t budget_handshakes(const struct budget *b)

@@ -24,8 +24,11 @@ const char *budget_stage_str(enum budget_stage stage);
 #define BUDGET_CONN_BYTES (56u << 10)
 #define BUDGET_STREAM_BYTES (4u << 10)
 #define BUDGET_HANDSHAKE_BYTES (84u << 10)
-/* Streams that a connection may always have at a time. */
+/* What they keep for each packet in flight. */
+#define BUDGET_PACKET_BYTES 512u
+/* Streams that a connection may always have at a time, and bytes in flight. */
 #define BUDGET_STREAMS_MIN 8u
+#define BUDGET_IN_FLIGHT_MIN (64u << 10)
 
 /* Of the limit: where new connections are refused. */
 #define BUDGET_REFUSE_PERMILLE 930u
@@ -55,9 +58,14 @@ static inline enum budget_stage budget_stage(const struct budget *budget)
 void budget_signal(struct budget *budget);
 void budget_relax(struct budget *budget);
 
-/* Streams that a connection should get at a time, when its worker has |connections|: |most|, or what is left for it
- * when each of them gets the same share of three fifths of the budget, but BUDGET_STREAMS_MIN at least. */
+/* Streams that a connection should get at a time, when its worker has |connections|: |most|, or what half of its share
+ * carries, beyond what it takes when idle, when each of them gets the same of three fifths of the budget; but
+ * BUDGET_STREAMS_MIN at least. */
 uint64_t budget_streams(const struct budget *budget, uint64_t connections, uint64_t most);
+
+/* Bytes that a connection may have in flight, by the other half of its share: a client that lets the congestion window
+ * grow and then acknowledges nothing pins what the libraries keep for its packets. 0: without limit. */
+uint64_t budget_in_flight(const struct budget *budget, uint64_t connections);
 
 /* Handshakes that a worker may have in flight: a twelfth of the budget, 16 at least; 1024 at most, and without a
  * budget. */

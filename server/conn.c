@@ -367,6 +367,7 @@ static int flush_open(struct conn *c, const struct sink *sink)
         .heap = &c->heap,
         .tx = c->env->tx,
         .trains_max = TRAINS_PER_TURN,
+        .in_flight_max = budget_in_flight(c->env->budget, c->env->connections),
     };
     int rv = quic_write(&c->writer, &counted, c->now_ns);
     check_heap(c);

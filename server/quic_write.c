@@ -48,16 +48,24 @@ static enum wrote account_write(struct quic_writer *w, int64_t stream_id, ngtcp2
     return rv < 0 ? WROTE_ERROR : WROTE_PACKET;
 }
 
+static uint64_t in_flight(ngtcp2_conn *quic)
+{
+    ngtcp2_conn_info info;
+    ngtcp2_conn_get_conn_info(quic, &info);
+    return info.bytes_in_flight;
+}
+
 static ngtcp2_ssize write_packet(ngtcp2_conn *quic, ngtcp2_path *path, ngtcp2_pkt_info *info, uint8_t *to, size_t cap,
                                  ngtcp2_tstamp now, void *ctx)
 {
     struct quic_writer *w = ctx;
     nghttp3_vec vec[16];
+    bool full = w->in_flight_max != 0 && in_flight(quic) >= w->in_flight_max;
     for (;;) {
         int64_t stream_id = -1;
         bool fin = false;
         ssize_t count = 0;
-        if (w->h3 != NULL && ngtcp2_conn_get_max_data_left(quic) != 0)
+        if (w->h3 != NULL && !full && ngtcp2_conn_get_max_data_left(quic) != 0)
             count = h3_writev(w->h3, &stream_id, &fin, vec, sizeof vec / sizeof vec[0]);
         if (count < 0) {
             w->h3_failed = true;

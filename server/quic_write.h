@@ -34,7 +34,8 @@ struct quic_writer {
     const struct hp_heap *heap; /* of the connection: if an allocation fails, writing stops */
     uint8_t *tx;                /* UDP_BUFFER_BYTES of room for one train */
     unsigned trains_max;
-    bool h3_failed; /* out: a negative result is h3->error's */
+    uint64_t in_flight_max; /* bytes without acknowledgement beyond which no stream data is sent; 0: no such limit */
+    bool h3_failed;         /* out: a negative result is h3->error's */
 };
 
 enum { QUIC_WRITE_DONE = 0, QUIC_WRITE_BLOCKED = 1, QUIC_WRITE_MORE = 2 };
