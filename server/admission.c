@@ -27,7 +27,7 @@ void admission_fini(struct admission *a)
 
 void admission_begin(struct admission *a, struct conn *c, uint64_t now_ns)
 {
-    c->young = true;
+    c->young = c->half_open = true;
     c->begun_ns = now_ns;
     c->younger = NULL;
     c->older = a->young_last;
@@ -37,10 +37,11 @@ void admission_begin(struct admission *a, struct conn *c, uint64_t now_ns)
         a->young_first = c;
     a->young_last = c;
     a->young++;
+    a->half_open++;
     a->begun++;
 }
 
-void admission_end(struct admission *a, struct conn *c)
+static void age(struct admission *a, struct conn *c)
 {
     if (!c->young)
         return;
@@ -56,9 +57,17 @@ void admission_end(struct admission *a, struct conn *c)
     a->young--;
 }
 
+void admission_end(struct admission *a, struct conn *c)
+{
+    age(a, c);
+    if (c->half_open)
+        a->half_open--;
+    c->half_open = false;
+}
+
 void admission_complete(struct admission *a, struct conn *c, uint64_t now_ns)
 {
-    if (c->young)
+    if (c->half_open)
         a->completed_ns = now_ns;
     admission_end(a, c);
 }
@@ -74,12 +83,17 @@ void admission_turn(struct admission *a, uint64_t now_ns)
 {
     a->begun = 0;
     while (a->young_first != NULL && now_ns >= ages_ns(a))
-        admission_end(a, a->young_first);
+        age(a, a->young_first);
+}
+
+static bool room_for_half_open(const struct admission *a)
+{
+    return a->half_open < a->young_max * ADMISSION_HALF_OPEN_FACTOR;
 }
 
 bool admission_next(const struct admission *a)
 {
-    return a->young < a->young_max && a->begun < ADMISSION_PER_TURN;
+    return a->young < a->young_max && room_for_half_open(a) && a->begun < ADMISSION_PER_TURN;
 }
 
 bool admission_open(const struct admission *a)
@@ -89,7 +103,7 @@ bool admission_open(const struct admission *a)
 
 uint64_t admission_deadline(const struct admission *a)
 {
-    if (a->first == NULL)
+    if (a->first == NULL || !room_for_half_open(a)) /* then one must complete or end */
         return CLOCK_NEVER;
     return a->young < a->young_max ? 0 : ages_ns(a);
 }

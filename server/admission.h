@@ -4,15 +4,18 @@
  *
  * A handshake in flight takes more than twice the memory of an idle connection and half a millisecond of CPU; a
  * thousand clients that connect at once would take all of it at once. So only so many young handshakes are in flight,
- * and so many begin in a loop turn; the Initial datagrams of further clients wait, a few KiB each. A handshake stops
- * counting when it completes, ends, or is no longer young: clients that stall, or that are far away, hold nobody up.
+ * and so many begin in a loop turn; the Initial datagrams of further clients wait, a few KiB each. A handshake is young
+ * until it completes or ends, or until none has completed for a while: so clients that stall, or that are far away,
+ * hold nobody up, unless there are three times as many.
  */
 #ifndef SERVER_ADMISSION_H
 #define SERVER_ADMISSION_H
 
 #include "conn.h"
 
-/* For how long young handshakes count when none completes. */
+/* Handshakes in flight at most, old ones too, in multiples of the young ones. */
+#define ADMISSION_HALF_OPEN_FACTOR 3u
+/* For how long handshakes are young when none completes. */
 #define ADMISSION_YOUNG_NS (200 * NS_PER_MS)
 /* Handshakes that begin in one loop turn. */
 #define ADMISSION_PER_TURN 8u
@@ -31,7 +34,7 @@ struct admission {
     struct admission_datagram *first, *last;
     uint64_t count, bytes;
     struct conn *young_first, *young_last; /* oldest first */
-    uint64_t young, young_max;
+    uint64_t young, young_max, half_open;
     unsigned begun;        /* in this turn */
     uint64_t completed_ns; /* when a handshake has completed last */
 };
@@ -41,7 +44,7 @@ void admission_init(struct admission *a, struct hp_byte_pool *pool, uint64_t you
 /* Forgets who waits. */
 void admission_fini(struct admission *a);
 
-/* A new loop turn: handshakes that are not young any more stop counting. */
+/* A new loop turn: what was young for long enough is not any more. */
 void admission_turn(struct admission *a, uint64_t now_ns);
 /* True if another handshake may begin now, and nobody who came first waits. */
 bool admission_open(const struct admission *a);

@@ -79,7 +79,7 @@ struct conn {
     struct conn *next, *prev; /* all of the endpoint */
     struct conn *next_dirty;
     bool dirty;
-    bool young; /* the rest belongs to admission.c */
+    bool young, half_open; /* these belong to admission.c */
     struct conn *younger, *older;
     uint64_t begun_ns;
 

@@ -181,6 +181,13 @@ static __attribute__((noinline)) void *get_here(size_t bytes)
     return block;
 }
 
+/* Without optimisation the inline functions of the interface are frames too. */
+#ifdef __OPTIMIZE__
+#define INLINED_FRAMES (slowed() ? 3u : 0u)
+#else
+#define INLINED_FRAMES 3u
+#endif
+
 static const char *called_there_from;
 
 static __attribute__((noinline)) void *get_there(size_t bytes)
@@ -229,7 +236,7 @@ static void test_report_by_caller(void)
     char *text = report(0);
     CHECK_STR(text, "");
     free(text);
-    for (volatile unsigned i = 0; i < 6; i++) /* volatile: unrolled, each turn would be a caller of its own */
+    for (volatile unsigned i = 0; i < 6; i++) /* volatile: or a compiler may make several calls of each */
         block[i] = i < 4 ? get_here(10) : get_there(1000);
     text = report(6);
     if (pooled()) {
@@ -240,9 +247,7 @@ static void test_report_by_caller(void)
         CHECK(strncmp(second, "h3pool: pool 'checked': 4 blocks of 40 bytes are live, got by ", 62) == 0);
         CHECK(names(text, get_there, get_here) && !names(text, get_here, get_there));
         /* Regression: get, get_there and then this, and no frames of the library before them. */
-#ifdef __OPTIMIZE__
-        CHECK(frame_of(text, called_there_from) <= (slowed() ? 5 : 2));
-#endif
+        CHECK(frame_of(text, called_there_from) <= INLINED_FRAMES + 2);
         CHECK(names(second, get_here, get_there) && !names(second, get_there, get_here));
         CHECK(strchr(second, '\n') != NULL && strchr(second, '\n')[1] == '\0');
     }
