@@ -273,7 +273,7 @@ void conn_drain(struct conn *c, uint64_t now_ns)
 
 bool conn_drain_idle(struct conn *c, uint64_t now_ns)
 {
-    if (c->state != CONN_OPEN || c->drain != DRAIN_NO || !c->h3_open || c->h3.requests != NULL)
+    if (c->state != CONN_OPEN || c->drain != DRAIN_NO || !c->handshake_done || c->h3.requests != NULL)
         return false;
     conn_drain(c, now_ns);
     return true;

@@ -121,7 +121,7 @@ void conn_expire(struct conn *conn, uint64_t now_ns);
 int conn_flush(struct conn *conn, const struct sink *sink, uint64_t now_ns);
 /* Begins graceful shutdown; the connection ends by itself when its requests are done. */
 void conn_drain(struct conn *conn, uint64_t now_ns);
-/* Begins it for a connection that has no request in flight; returns whether it did. */
+/* Begins it for a connection whose handshake is complete and that has no request in flight; returns whether it did. */
 bool conn_drain_idle(struct conn *conn, uint64_t now_ns);
 /* The connection's account: bytes of the pools' blocks that the libraries and we hold for it, and fixed sums for what
  * OpenSSL holds, whose hooks do not tell for whom it allocates. Costs a walk over the requests in flight. */

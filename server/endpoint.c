@@ -332,6 +332,12 @@ void endpoint_stop(struct endpoint *ep, uint64_t now_ns)
     }
 }
 
+void endpoint_each(const struct endpoint *ep, void (*visit)(void *ctx, const struct conn *conn), void *ctx)
+{
+    for (const struct conn *c = ep->conns; c != NULL; c = c->next)
+        visit(ctx, c);
+}
+
 bool endpoint_idle(const struct endpoint *ep)
 {
     for (const struct conn *c = ep->conns; c != NULL; c = c->next)

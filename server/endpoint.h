@@ -59,6 +59,8 @@ void endpoint_expire(struct endpoint *ep, uint64_t now_ns);
 /* Begins graceful shutdown of all connections; new ones are refused. */
 void endpoint_drain(struct endpoint *ep, uint64_t now_ns);
 
+/* Calls |visit| for each connection, for tests and reports. It must not change them. */
+void endpoint_each(const struct endpoint *ep, void (*visit)(void *ctx, const struct conn *conn), void *ctx);
 /* True when no connection is left but those in their closing period. */
 bool endpoint_idle(const struct endpoint *ep);
 /* Closes every connection now; the packets leave with the next flush. */

@@ -27,6 +27,7 @@ docs() {
 suites_check() {
     run foreign-clients sh tests/support/foreign-root.sh
     run make-test make test
+    run memory-gate memory_gate
     run lint-planted sh tests/lint/test_lint.sh
     for server in h3pool h3pool-unpooled; do
         for workers in 1 2; do
@@ -37,6 +38,12 @@ suites_check() {
     run clang-build clang_build
     run debian13 sh tests/systems/debian13.sh
     run docker sh docker/check.sh
+}
+
+# Memory that was saved and may not be taken again.
+memory_gate() {
+    need python3=python3 addr2line=binutils || return
+    sh bench/analysis/gate.sh
 }
 
 suites_sanitizers() {

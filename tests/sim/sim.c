@@ -81,7 +81,7 @@ static int send_to_client(void *ctx, const struct udp_train *t)
 static int send_to_server(void *ctx, const struct udp_train *t)
 {
     struct sim_client *c = ctx;
-    if (!c->vanished)
+    if (!c->vanished && !c->mute)
         carry_train(c->sim, true, t);
     return 0;
 }
@@ -260,8 +260,11 @@ static void set_up_endpoint(struct sim *sim, const struct sim_settings *s)
         .max_body_bytes = s->max_body_bytes,
         .idle_timeout_ns = 30 * NS_PER_S,
         .handshake_timeout_ns = s->handshake_timeout_ns != 0 ? s->handshake_timeout_ns : 10 * NS_PER_S,
+        .budget = &sim->budget,
+        .connection_bytes_max = s->connection_bytes_max,
         .cc = NGTCP2_CC_ALGO_CUBIC,
     };
+    budget_init(&sim->budget, sim->manager, s->memory_limit, s->workers != 0 ? s->workers : 1);
     sim->endpoint = endpoint_new(&config);
     CHECK(sim->endpoint != NULL);
 }
@@ -287,7 +290,9 @@ struct sim *sim_new(const struct sim_settings *settings)
     CHECK(sim->manager != NULL && sim->pattern != NULL);
     http_pattern_fill(sim->pattern);
     sim->http = (struct http_server){.version = hp_version(), .build = hp_build_name(), .pattern = sim->pattern};
-    sim->client_heap = hp_byte_pool_new(sim->manager, "client", 1024, 256u << 10, 0);
+    sim->client_manager = hp_pool_manager_new(0);
+    CHECK(sim->client_manager != NULL);
+    sim->client_heap = hp_byte_pool_new(sim->client_manager, "client", 1024, 256u << 10, 0);
     CHECK(sim->client_heap != NULL && endpoint_pools_init(&sim->pools, sim->manager) == 0);
     sim->client_env = (struct client_env){
         .heap = sim->client_heap,
@@ -319,12 +324,14 @@ void sim_free(struct sim *sim)
     client_tls_free(sim->client_env.tls);
     CHECK_U64(HP_READ(sim->metrics.requests_active), 0);
     CHECK_U64(HP_READ(sim->metrics.connections_active), 0);
-    if (hp_pool_manager_live(sim->manager) != 0) {
+    if (hp_pool_manager_live(sim->manager) + hp_pool_manager_live(sim->client_manager) != 0) {
         hp_pool_manager_print(sim->manager, stderr);
+        hp_pool_manager_print(sim->client_manager, stderr);
         test_fail(__FILE__, __LINE__, "blocks are live in the pools above");
     }
     endpoint_pools_fini(&sim->pools);
     hp_byte_pool_free(sim->client_heap);
+    hp_pool_manager_free(sim->client_manager);
     hp_pool_manager_free(sim->manager);
     free(sim->pattern);
     free(sim);

@@ -34,7 +34,8 @@ struct sim_client {
     size_t upload_len;
     unsigned wanted, parallel;
     bool check_pattern; /* the content must be that of /data/SIZE */
-    bool vanished;      /* its packets go nowhere */
+    bool vanished;      /* its packets go nowhere, and none reach it */
+    bool mute;          /* its packets go nowhere */
     bool open;
     unsigned extra_fields; /* of 100 bytes each, in its requests */
 
@@ -48,7 +49,8 @@ struct sim_client {
 };
 
 struct sim {
-    struct hp_pool_manager *manager;
+    struct hp_pool_manager *manager; /* of the server's pools */
+    struct budget budget;
     struct endpoint_pools pools;
     struct endpoint *endpoint;
     struct metrics metrics;
@@ -56,6 +58,7 @@ struct sim {
     uint8_t *pattern;
     struct tls_ctx *tls;
     struct client_env client_env;
+    struct hp_pool_manager *client_manager; /* the server's limit is not the clients' */
     struct hp_byte_pool *client_heap;
     uint8_t tx[UDP_BUFFER_BYTES];
     uint64_t now_ns;
@@ -79,6 +82,8 @@ struct sim_settings {
     uint64_t max_connections, max_streams, max_body_bytes;
     uint64_t handshake_timeout_ns; /* 0: 10 s */
     struct cid_steering steering;
+    uint64_t memory_limit, connection_bytes_max; /* 0: none */
+    unsigned workers;                            /* that share the limit; 0: 1 */
 };
 
 /* Makes a world; |settings| may be NULL. The pools of the libraries' bridge are made once for the process. */
