@@ -99,6 +99,7 @@ struct hp_byte_pool *hp_byte_pool_make(struct hp_pool_manager *manager, const ch
     pool->limit_bytes = options->limit;
     pool->keep_bytes = options->keep_bytes;
     pool->huge_pages = options->huge_pages;
+    pool->secret = options->secret;
     pool->mapped_bytes = bytes;
     hp_source_checks_init(pool, (char *)pool + head);
     init_bins(pool, (void **)((char *)pool + head + extra), front_max);

@@ -7,6 +7,10 @@
  * Each block has 8 bytes before it: its size with them, and a magic number that says used or free, so that a double
  * free and a foreign pointer are found when they happen.
  *
+ * Over a secret pool memory is cleared when it leaves the heap, not with each free: that costs a few instructions a
+ * chunk where clearing small blocks one by one would cost a call each, and until then the memory is the connection's
+ * own.
+ *
  * What follows is for such heaps; those whose blocks stand alone are in heap_alone.c.
  */
 #include <h3pool/heap.h>
@@ -44,12 +48,16 @@ void hp_heap_init(struct hp_heap *heap, struct hp_byte_pool *pool)
 
 void hp_heap_drop(struct hp_heap *heap)
 {
-    for (void *chunk = heap->chunks, *next; chunk != NULL; chunk = next) {
+    const char *used_end = heap->at; /* in the first chunk; the others are full */
+    for (char *chunk = heap->chunks, *next; chunk != NULL; chunk = next) {
         memcpy(&next, chunk, sizeof next);
+        hp_heap_wipe(heap, chunk, used_end != NULL ? (size_t)(used_end - chunk) : HP_HEAP_CHUNK_BYTES);
+        used_end = NULL;
         hp_byte_pool_put(heap->pool, chunk);
     }
     for (struct hp_heap_large *large = heap->large, *next; large != NULL; large = next) {
         next = large->next;
+        hp_heap_wipe(heap, large, heap->pool->secret ? hp_byte_pool_usable(large) : 0);
         hp_byte_pool_put(heap->pool, large);
     }
     hp_heap_init(heap, heap->pool);
@@ -157,6 +165,7 @@ static void large_free(struct hp_heap *heap, struct large *large)
     large->header.magic = FREE;
     heap->live_bytes -= held;
     heap->held_bytes -= held;
+    hp_heap_wipe(heap, large, held);
     hp_byte_pool_put(heap->pool, large);
 }
 

@@ -43,6 +43,7 @@ void hp_heap_alone_free(struct hp_heap *heap, void *pointer)
         prev->next = next;
     else
         heap->large = next;
+    hp_heap_wipe(heap, block, heap->pool->secret ? hp_byte_pool_usable(block) : 0);
     size_t held = hp_source_put_counted(heap->pool, block);
     heap->live_bytes -= held;
     heap->held_bytes -= held;

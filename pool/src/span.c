@@ -27,6 +27,14 @@
 /* --- spans ----------------------------------------------------------------------------------------------------------
  */
 
+/* The header is left out: it has no secrets, and a debugger finds its way by it. The kernel may know neither advice,
+ * and with Valgrind the second is refused: that is no reason to do without memory. */
+static void keep_secret(struct hp_span *span, size_t bytes)
+{
+    madvise((char *)span + 4096, bytes - 4096, MADV_DONTDUMP);
+    madvise((char *)span + 4096, bytes - 4096, MADV_WIPEONFORK);
+}
+
 static struct hp_span *span_new(struct hp_byte_pool *pool, size_t bytes)
 {
     static_assert(sizeof(struct hp_span) <= 4096, "the header is one page");
@@ -40,6 +48,8 @@ static struct hp_span *span_new(struct hp_byte_pool *pool, size_t bytes)
     }
     /* Without this a first touch may cost 2 MiB: what a pool holds would not be what it uses. */
     madvise(span, bytes, pool->huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    if (pool->secret)
+        keep_secret(span, bytes);
     span->magic = HP_SPAN_MAGIC;
     span->pool = pool;
     span->free_slices = ALL_SLICES;

@@ -33,7 +33,7 @@ struct hp_byte_pool {
     uint64_t dirty_bytes, dirty_low_bytes; /* free slices with pages; the least of it since the last idle trim */
     uint64_t keep_bytes;                   /* that trims leave */
     uint64_t alone_bytes;                  /* held by blocks in mappings of their own */
-    bool huge_pages;
+    bool huge_pages, secret;
     _Atomic uint64_t held_bytes, peak_bytes, refused, limit_bytes;
     _Atomic uint64_t other_gets, other_puts, other_bytes; /* of blocks outside the bins; bytes: live */
     size_t mapped_bytes;                                  /* of this struct with its bins and fronts */
@@ -51,6 +51,12 @@ struct hp_pool_options {
     uint64_t limit;      /* most bytes that the pool may hold, free blocks included; 0: no limit but the manager's */
     uint64_t keep_bytes; /* mapped and touched at birth, so that gets within it meet no page fault; never trimmed */
     bool huge_pages;     /* asks for huge pages (MADV_HUGEPAGE): fewer TLB misses, up to 2 MiB per first touch */
+    /* For keys and what they protect. Blocks are left out of core dumps (MADV_DONTDUMP), and a child process finds
+     * zeros in them (MADV_WIPEONFORK): it must not use them, nor the pool. Heaps over the pool (heap.h) clear what they
+     * give back; who takes blocks from it directly clears them before a put. Costs two system calls a span; the kernel
+     * then keeps the span apart from its neighbours. In the pass-through build only heaps honour it: blocks are
+     * malloc's. */
+    bool secret;
 };
 
 /* Makes a pool of the calling thread.

@@ -44,7 +44,8 @@ struct hp_heap {
  * ends with hp_heap_drop. */
 HP_API void hp_heap_init(struct hp_heap *heap, struct hp_byte_pool *pool);
 /* Gives all memory back to the pool, live blocks included: who holds one must never use it again. The heap is as after
- * init, and no longer frozen. Costs a put for each chunk and each large block. */
+ * init, and no longer frozen. Costs a put for each chunk and each large block; over a secret pool (byte_pool.h) all
+ * that was used is cleared before. */
 HP_API void hp_heap_drop(struct hp_heap *heap);
 
 /* Allocates |bytes| bytes (0 is legal) as malloc(3) does, aligned to 16 and not zeroed. NULL when the pool refuses.
