@@ -131,7 +131,8 @@ def connections_live(server):
     """Connections that have memory yet, by the pool table; asking the server itself would open one."""
     length = len(server.log())
     server.process.send_signal(signal.SIGUSR2)
-    table = poll(Seconds.start, lambda: re.search(r"^ *name .*^conn .*?\n", server.log()[length:], re.M | re.S), "no table")
+    complete = re.compile(r"^ *name .*^conn .*?\n", re.M | re.S)
+    table = poll(Seconds.start, lambda: complete.search(server.log()[length:]), "no pool table")
     return sum(int(live) for pool, live in live_counts(table[0]).items() if pool.startswith("conn#"))
 
 
