@@ -83,7 +83,7 @@ static int new_quic(struct conn *c, const ngtcp2_pkt_hd *hd, const ngtcp2_cid *s
     params.stateless_reset_token_present = 1;
     ngtcp2_path quic = quic_path(path);
     if (ngtcp2_crypto_generate_stateless_reset_token(params.stateless_reset_token, env->reset_secret,
-                                                     sizeof env->reset_secret, scid) != 0)
+                                                     CONN_RESET_SECRET_LEN, scid) != 0)
         return -1;
     return ngtcp2_conn_server_new(&c->quic, &hd->scid, scid, &quic, hd->version, &conn_callbacks, &settings, &params,
                                   &c->mem, c);

@@ -49,6 +49,9 @@ enum conn_end {
 };
 const char *conn_end_str(enum conn_end end);
 
+/* Stateless reset tokens are made with a secret of so many bytes, RFC 9000 section 10.3.2. */
+#define CONN_RESET_SECRET_LEN 32u
+
 /* What connections of one worker share. */
 struct conn_env {
     struct request_env requests;
@@ -66,7 +69,7 @@ struct conn_env {
     uint64_t max_streams, idle_timeout_ns, handshake_timeout_ns;
     uint64_t connection_bytes_max; /* --connection-memory-limit */
     ngtcp2_cc_algo cc;
-    uint8_t reset_secret[32];
+    const uint8_t *reset_secret;                           /* CONN_RESET_SECRET_LEN bytes */
     void (*wake)(struct conn_env *env, struct conn *conn); /* the connection has something to send */
 };
 

@@ -210,8 +210,7 @@ static int on_new_cid(ngtcp2_conn *quic, ngtcp2_cid *cid, ngtcp2_stateless_reset
     struct conn *c = ctx;
     struct conn_env *env = c->env;
     cid_draw(&env->steering, env->random, env->random_ctx, cid, len);
-    if (ngtcp2_crypto_generate_stateless_reset_token(token->data, env->reset_secret, sizeof env->reset_secret, cid) !=
-            0 ||
+    if (ngtcp2_crypto_generate_stateless_reset_token(token->data, env->reset_secret, CONN_RESET_SECRET_LEN, cid) != 0 ||
         cid_table_add(&env->cids, c, &c->cids, cid->data, cid->datalen) != 0)
         return NGTCP2_ERR_CALLBACK_FAILURE;
     return 0;

@@ -381,7 +381,7 @@ static void configure(struct endpoint *ep, const struct endpoint_config *config)
     ep->env.handshake_timeout_ns = config->handshake_timeout_ns;
     ep->env.cc = config->cc;
     ep->env.wake = wake;
-    memcpy(ep->env.reset_secret, config->reset_secret, sizeof ep->env.reset_secret);
+    ep->env.reset_secret = config->reset_secret;
     struct request_env *r = &ep->env.requests;
     r->ops = &h3_request_ops;
     r->handler = config->handler;
@@ -443,7 +443,9 @@ int endpoint_pools_init(struct endpoint_pools *p, struct hp_pool_manager *manage
 {
     *p = (struct endpoint_pools){0};
     p->data = hp_byte_pool_new(manager, "data", 64, DATA_BLOCK_MAX, 0);
-    p->heap = hp_byte_pool_new(manager, "heap", 512, DATA_BLOCK_MAX, 0);
+    /* ngtcp2 keeps traffic secrets, reset tokens and TLS messages in its connection's heap, among all else. */
+    p->heap = hp_byte_pool_new_with(manager, "heap",
+                                    &(struct hp_pool_options){.min = 512, .max = DATA_BLOCK_MAX, .secret = true});
     if (p->data == NULL || p->heap == NULL ||
         hp_object_pool_init(&p->conn, manager, "conn", sizeof(struct conn), CONNS_KEPT, NULL) != 0 ||
         hp_object_pool_init(&p->cid, manager, "cid", sizeof(struct cid_entry), CIDS_KEPT, NULL) != 0 ||

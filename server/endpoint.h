@@ -30,9 +30,9 @@ struct endpoint_config {
     http_handler handler;
     const struct http_server *server;
     struct metrics *metrics;
-    uint64_t now_ns, wall_ns; /* both clocks, now */
-    uint64_t start_ns;        /* when the server was started */
-    uint8_t reset_secret[32]; /* the same for all workers */
+    uint64_t now_ns, wall_ns;    /* both clocks, now */
+    uint64_t start_ns;           /* when the server was started */
+    const uint8_t *reset_secret; /* CONN_RESET_SECRET_LEN bytes, which outlive the endpoint; the same for all workers */
     /* limits, see INTERFACE: --max-connections (of this worker) … */
     uint64_t max_connections, max_streams, max_header_bytes, max_header_fields, max_body_bytes;
     uint64_t connection_bytes_max; /* 0: none */

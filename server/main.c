@@ -35,6 +35,7 @@ struct server {
     struct hp_byte_pool *shared;
     uint8_t *pattern;
     struct tls_ctx *tls;
+    uint8_t *reset_secret;
     struct http_server http;
     struct metrics_set metrics_set;
     struct metrics *metrics[WORKERS_MAX];
@@ -188,6 +189,7 @@ static int start_workers(struct server *s, uint32_t steering_key)
         .endpoint =
             {
                 .tls = s->tls,
+                .reset_secret = s->reset_secret,
                 .steering = {.key = steering_key, .count = (uint32_t)c->workers},
                 .handler = router_handle,
                 .server = &s->http,
@@ -204,7 +206,6 @@ static int start_workers(struct server *s, uint32_t steering_key)
                 .cc = c->cc,
             },
     };
-    tls_random(w.endpoint.reset_secret, sizeof w.endpoint.reset_secret);
     for (unsigned i = 0; i < c->workers; i++) {
         w.sockets = s->sockets[i];
         w.endpoint.steering.worker = i;
@@ -280,6 +281,9 @@ static void serve(struct server *s, const sigset_t *signals)
 
 static int make_shared(struct server *s)
 {
+    s->reset_secret = tls_secret_new(CONN_RESET_SECRET_LEN);
+    if (s->reset_secret == NULL)
+        return -1;
     s->shared = hp_byte_pool_new(s->manager, "shared", 64, 256u << 10, 0);
     s->pattern = s->shared != NULL ? hp_byte_pool_get(s->shared, HTTP_PATTERN_BYTES) : NULL;
     if (s->pattern == NULL)
@@ -310,6 +314,7 @@ static int end(struct server *s, int status)
         if (s->worker[i] != NULL)
             worker_join(s->worker[i]);
     tls_ctx_unref(s->tls);
+    tls_secret_free(s->reset_secret, CONN_RESET_SECRET_LEN);
     hp_byte_pool_put(s->shared, s->pattern);
     for (unsigned i = 0; i < s->config.workers && s->shared != NULL; i++)
         hp_byte_pool_put(s->shared, s->metrics[i]);

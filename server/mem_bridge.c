@@ -171,9 +171,10 @@ nghttp3_mem bridge_nghttp3_mem(struct hp_heap *heap)
 
 int bridge_thread_enter(void)
 {
-    mine.tls = hp_byte_pool_new(manager, "tls", POOL_MIN, POOL_MAX, 0);
+    static const struct hp_pool_options secret = {.min = POOL_MIN, .max = POOL_MAX, .secret = true};
+    mine.tls = hp_byte_pool_new_with(manager, "tls", &secret);
     /* Where blocks do not lead to their pool, as in the pass-through build, there can be one only: see put_any. */
-    mine.keys = blocks_lead_to_pools ? hp_byte_pool_new(manager, "keys", POOL_MIN, POOL_MAX, 0) : mine.tls;
+    mine.keys = blocks_lead_to_pools ? hp_byte_pool_new_with(manager, "keys", &secret) : mine.tls;
     mine.loop = hp_byte_pool_new(manager, "loop", POOL_MIN, POOL_MAX, 0);
     return mine.tls != NULL && mine.keys != NULL && mine.loop != NULL ? 0 : -1;
 }

@@ -7,6 +7,9 @@
  *     packet keys    -> the thread's pool "keys"         (they outlive the handshake)
  *   ngtcp2's helper for OpenSSL -> as OpenSSL            (it has no hooks: cmake/Deps.cmake renames what it calls)
  *   libev            -> the thread's pool "loop"
+ *
+ * "tls" and "keys" are secret pools (byte_pool.h): private keys, ticket keys, session and packet keys lie in them.
+ * OpenSSL clears its own before it frees them.
  */
 #ifndef SERVER_MEM_BRIDGE_H
 #define SERVER_MEM_BRIDGE_H

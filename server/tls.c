@@ -62,6 +62,7 @@ static void write_keylog(const SSL *ssl, const char *line)
     int n = snprintf(text, sizeof text, "%s\n", line);
     if (n > 0 && (size_t)n < sizeof text && write(ctx->keylog_fd, text, (size_t)n) < 0)
         log_warn("keylog: %s", strerror(errno));
+    OPENSSL_cleanse(text, sizeof text);
 }
 
 /* Serves the certificate whose names match what the client asks for, RFC 6066 section 3. */
@@ -214,4 +215,17 @@ void tls_random(void *bytes, size_t len)
         log_error("the system's random generator fails");
         abort();
     }
+}
+
+uint8_t *tls_secret_new(size_t len)
+{
+    uint8_t *secret = OPENSSL_malloc(len);
+    if (secret != NULL)
+        tls_random(secret, len);
+    return secret;
+}
+
+void tls_secret_free(uint8_t *secret, size_t len)
+{
+    OPENSSL_clear_free(secret, len);
 }

@@ -53,6 +53,10 @@ void tls_session_fini(struct tls_session *session);
 const char *tls_version(void);
 /* Decodes base64 (RFC 4648 section 4); returns the number of bytes, or -1 if it is none or does not fit. */
 int tls_decode_base64(const char *text, unsigned char *out, size_t cap);
+/* Draws a secret of |len| bytes into memory that stays out of core dumps, where the build has such (mem_bridge.h). NULL
+ * without memory; to be freed with tls_secret_free, which clears it. */
+uint8_t *tls_secret_new(size_t len) __attribute__((warn_unused_result));
+void tls_secret_free(uint8_t *secret, size_t len); /* NULL is legal */
 /* Fills |bytes| with |len| bytes from the system's random generator; ends the process if it has none. */
 void tls_random(void *bytes, size_t len);
 

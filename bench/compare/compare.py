@@ -86,7 +86,7 @@ def parse(argv, environment):
         return environment.get(name) or default
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=rounds, default=preset("ROUNDS", "15"), help="rounds of each build (15)")
+    parser.add_argument("--rounds", type=rounds, default=preset("ROUNDS", "13"), help="rounds of each build (13)")
     parser.add_argument("--duration", type=duration, default=preset("DURATION", "250ms"),
                         help="of a measurement (250ms)")
     parser.add_argument("--args", type=load_args, default=preset("ARGS", ""), help="more options for the load")

@@ -12,6 +12,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 SUPPORT = CHECKOUT / "tests" / "support"
 AIOQUIC = CHECKOUT / "tests" / "e2e" / "aioquic_client.py"
+CANARY = CHECKOUT / "tests" / "e2e" / "canary_client.py"
 READY = "listening on https://"
 
 
@@ -137,8 +138,8 @@ def running(setup, scratch, options):
 
 def foreign(*command, **kwargs):
     """Starts a command of the foreign root; the process ID is the command's own."""
-    return subprocess.Popen(["sh", str(SUPPORT / "foreign.sh"), *map(str, command)], stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, **kwargs)
+    kwargs = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **kwargs}
+    return subprocess.Popen(["sh", str(SUPPORT / "foreign.sh"), *map(str, command)], **kwargs)
 
 
 @contextlib.contextmanager
@@ -171,8 +172,8 @@ def curl_expect(server, expected, path, *options):
     return headers, body
 
 
-def aioquic(server, command, *options, path="/health"):
-    process = foreign("python3", AIOQUIC, *command.split(), "--url", server.url(path), "--cacert", server.cacert,
+def aioquic(server, command, *options, path="/health", program=AIOQUIC):
+    process = foreign("python3", program, *command.split(), "--url", server.url(path), "--cacert", server.cacert,
                       "--timeout", Seconds.client, *options)
     try:
         output = process.communicate(timeout=Seconds.client + 10)[0].decode()

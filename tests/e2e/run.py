@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import cases_disclosure  # noqa: F401
 import cases_h3load  # noqa: F401
 import cases_http  # noqa: F401  (registers its cases)
 import cases_process  # noqa: F401

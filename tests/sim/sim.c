@@ -242,7 +242,9 @@ static void set_up_tls(struct sim *sim)
 
 static void set_up_endpoint(struct sim *sim, const struct sim_settings *s)
 {
+    static const uint8_t reset_secret[CONN_RESET_SECRET_LEN] = {0};
     struct endpoint_config config = {
+        .reset_secret = reset_secret,
         .pools = &sim->pools,
         .tls = sim->tls,
         .steering = s->steering,

@@ -71,7 +71,7 @@ inside='
         "OpenSSL $(pkg-config --modversion openssl), ngtcp2 $(pkg-config --modversion libngtcp2)," \
         "nghttp3 $(pkg-config --modversion libnghttp3)"
     make build JOBS="$JOBS" >build.log 2>&1 || { tail -n 50 build.log; exit 1; }
-    # ngtcp2's OpenSSL helper is linked from its archive: what it calls has another name in a copy of that.
+    # The OpenSSL helper of ngtcp2 is linked from its archive: what it calls has another name in a copy of that.
     for library in libssl libngtcp2 libnghttp3 libev; do
         ldd build/h3pool | grep -q "$library\.so" || { echo "debian13: no $library.so in h3pool"; exit 1; }
     done

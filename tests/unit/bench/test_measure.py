@@ -107,7 +107,7 @@ class Options(unittest.TestCase):
     def test_defaults(self):
         options = self.parse()
         self.assertEqual((options.rounds, options.duration, options.args, options.client, options.base),
-                         (15, 0.25, (), "h3load", None))
+                         (13, 0.25, (), "h3load", None))
 
     def test_environment(self):
         options = self.parse(ROUNDS="7", DURATION="250ms", ARGS="-c 100 -H 'a: b'", CLIENT="h2load", BASE="")
