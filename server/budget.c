@@ -12,8 +12,8 @@
 static const struct hp_pressure_stage stages[] = {
     {.enter_permille = 500, .leave_permille = 450},
     {.enter_permille = 650, .leave_permille = 600},
-    {.enter_permille = 860, .leave_permille = 820},
-    {.enter_permille = 900, .leave_permille = 860},
+    {.enter_permille = 900, .leave_permille = 870},
+    {.enter_permille = 915, .leave_permille = 890},
     {.enter_permille = BUDGET_REFUSE_PERMILLE, .leave_permille = 900},
 };
 static_assert(sizeof stages / sizeof stages[0] == BUDGET_STAGES - 1, "each stage but the first has thresholds");

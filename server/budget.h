@@ -7,8 +7,8 @@
  *   stage     entered at  left below   then
  *   trim          50 %       45 %      idle memory goes back five times as often
  *   credit        65 %       60 %      connections get no more streams than BUDGET_STREAMS_MIN at a time
- *   shed          86 %       82 %      new requests are answered with 503
- *   goaway        90 %       86 %      idle connections are told to go away
+ *   shed          90 %       87 %      new requests are answered with 503
+ *   goaway      91.5 %       89 %      idle connections are told to go away
  *   refuse        93 %       90 %      new connections are refused
  */
 #ifndef SERVER_BUDGET_H
