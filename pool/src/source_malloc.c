@@ -158,10 +158,17 @@ size_t hp_byte_pool_trim(struct hp_byte_pool *pool)
     return (size_t)(held - keep);
 }
 
+/* What malloc has got back is not held any more, or a limit's stage would never be left. Whether it goes to the system
+ * is malloc's affair, which has a threshold of its own for what lies at the end of its heap. */
 size_t hp_byte_pool_trim_idle(struct hp_byte_pool *pool, size_t bytes_max)
 {
-    (void)pool, (void)bytes_max; /* malloc has a threshold of its own for what lies at the end of its heap */
-    return 0;
+    uint64_t keep = units_for(live_bytes(pool)), held = HP_READ(pool->held_bytes);
+    uint64_t most = bytes_max / UNIT_BYTES * UNIT_BYTES;
+    uint64_t idle = held > keep ? held - keep : 0;
+    uint64_t bytes = idle < most ? idle : most;
+    if (bytes != 0)
+        hp_pool_unhold(pool, bytes);
+    return (size_t)bytes;
 }
 
 /* The checks are left to what checks malloc. */

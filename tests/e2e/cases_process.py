@@ -13,10 +13,10 @@ import subprocess
 from harness import CHECKOUT, READY, Seconds, case, check, curl, curl_expect, curl_process, free_port, poll, running
 
 
-def expect_usage_error(setup, *options, names):
+def expect_usage_error(setup, *options, names, environment=None):
     """One line on stderr that names the culprit, exit status 2, in time."""
     result = subprocess.run([str(setup.server), *map(str, options)], stdin=subprocess.DEVNULL, capture_output=True,
-                            text=True, timeout=Seconds.start)
+                            text=True, timeout=Seconds.start, env={**os.environ, **(environment or {})})
     check(result.returncode == 2, f"exit status {result.returncode}, expected 2; stderr: {result.stderr!r}")
     check(result.stderr.count("\n") == 1 and result.stderr.endswith("\n"), f"not one line: {result.stderr!r}")
     check(names in result.stderr, f"does not name {names}: {result.stderr!r}")

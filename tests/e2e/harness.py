@@ -2,6 +2,7 @@
 """What end-to-end cases are written with: a server of their own, the clients, the registry of cases."""
 
 import contextlib
+import os
 import re
 import signal
 import socket
@@ -69,7 +70,7 @@ def live_counts(text):
 class Server:
     """A server process on a free loopback port, and what it writes."""
 
-    def __init__(self, setup, scratch, options=()):
+    def __init__(self, setup, scratch, options=(), environment=None):
         self.setup = setup
         self.port = free_port()
         self.log_length_at_term = None
@@ -79,7 +80,8 @@ class Server:
                    "--cert", setup.certs / "localhost.pem", "--key", setup.certs / "localhost-key.pem",
                    "--workers", str(setup.workers), *options]
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env={**os.environ, **(environment or {})})
         try:
             poll(Seconds.start, lambda: READY in self.log() or self.process.poll() is not None, "server not ready")
             check(self.process.poll() is None, f"server ended at start, exit status {self.process.poll()}")
@@ -121,9 +123,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(setup, scratch, options):
+def running(setup, scratch, options, environment=None):
     """A server for one case; a case that fails stops it the hard way, so that its own failure is the one reported."""
-    server = Server(setup, scratch, options)
+    server = Server(setup, scratch, options, environment)
     try:
         yield server
         if server.log_length_at_term is None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import cases_disclosure  # noqa: F401
 import cases_h3load  # noqa: F401
 import cases_http  # noqa: F401  (registers its cases)
+import cases_memory  # noqa: F401
 import cases_process  # noqa: F401
 from harness import CASES, CHECKOUT, SUPPORT, UNAVAILABLE, Failure, Seconds, running
 
