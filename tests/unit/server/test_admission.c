@@ -187,9 +187,32 @@ static void test_aging_when_nothing_completes(void)
     CHECK_U64(w.admission.young, 1); /* the last one is young still */
     CHECK(!w.conn[1].young && !w.conn[2].young && w.conn[4].young);
     CHECK_U64(admission_deadline(&w.admission), 0);
-    admission_complete(&w.admission, &w.conn[1], START_NS + NS_PER_S); /* an old one at last: renews nothing */
-    CHECK_U64(w.admission.completed_ns, START_NS + 100 * NS_PER_MS);
+    admission_complete(&w.admission, &w.conn[1], START_NS + NS_PER_S); /* an old one at last */
+    CHECK_U64(w.admission.completed_ns, START_NS + NS_PER_S);
     CHECK_U64(w.admission.young, 1);
+    world_fini(&w);
+}
+
+/* Old handshakes make room for young ones, but not without end. */
+static void test_half_open_ones_are_limited(void)
+{
+    struct world w;
+    world_init(&w, 1);
+    for (unsigned i = 0; i < ADMISSION_HALF_OPEN_FACTOR; i++) {
+        uint64_t now_ns = START_NS + i * ADMISSION_YOUNG_NS;
+        admission_turn(&w.admission, now_ns);
+        CHECK(admission_next(&w.admission));
+        begin(&w, i, 1, now_ns);
+    }
+    wait_from(&w, 1, "a1");
+    admission_turn(&w.admission, START_NS + 100 * ADMISSION_YOUNG_NS);
+    CHECK_U64(w.admission.young, 0);
+    CHECK(!admission_next(&w.admission));
+    CHECK_U64(admission_deadline(&w.admission), CLOCK_NEVER); /* one must end first */
+    admission_end(&w.admission, &w.conn[1]);
+    admission_end(&w.admission, &w.conn[1]);
+    CHECK(admission_next(&w.admission));
+    CHECK_U64(admission_deadline(&w.admission), 0);
     world_fini(&w);
 }
 
@@ -228,5 +251,5 @@ static void test_no_memory(void)
 }
 
 TEST_MAIN(TEST(test_who_waits_goes_on_in_order), TEST(test_more_of_the_same_client), TEST(test_young_ones_are_limited),
-          TEST(test_a_turn_is_limited), TEST(test_aging_when_nothing_completes), TEST(test_bytes_are_limited),
-          TEST(test_no_memory))
+          TEST(test_a_turn_is_limited), TEST(test_aging_when_nothing_completes), TEST(test_half_open_ones_are_limited),
+          TEST(test_bytes_are_limited), TEST(test_no_memory))

@@ -34,14 +34,28 @@ static void test_streams(void)
     budget_init(&b, manager, 100 * MIB, 1);
     CHECK_U64(budget_streams(&b, 0, 100), 100); /* the first one */
     CHECK_U64(budget_streams(&b, 1, 100), 100); /* the ceiling is what was configured */
-    CHECK_U64(budget_streams(&b, 1, 1000000), (60 * MIB - BUDGET_CONN_BYTES) / BUDGET_STREAM_BYTES);
-    CHECK_U64(budget_streams(&b, 300, 100), (60 * MIB / 300 - BUDGET_CONN_BYTES) / BUDGET_STREAM_BYTES);
-    CHECK_U64(budget_streams(&b, 600, 100), (60 * MIB / 600 - BUDGET_CONN_BYTES) / BUDGET_STREAM_BYTES);
+    CHECK_U64(budget_streams(&b, 1, 1000000), (60 * MIB - BUDGET_CONN_BYTES) / 2 / BUDGET_STREAM_BYTES);
+    CHECK_U64(budget_streams(&b, 300, 100), (60 * MIB / 300 - BUDGET_CONN_BYTES) / 2 / BUDGET_STREAM_BYTES);
+    CHECK_U64(budget_streams(&b, 400, 100), (60 * MIB / 400 - BUDGET_CONN_BYTES) / 2 / BUDGET_STREAM_BYTES);
     CHECK_U64(budget_streams(&b, 1000, 100), BUDGET_STREAMS_MIN); /* the floor */
     CHECK_U64(budget_streams(&b, 100000, 100), BUDGET_STREAMS_MIN);
     CHECK_U64(budget_streams(&b, 100000, 3), 3); /* never more than what was configured */
     b.workers = 3;
-    CHECK_U64(budget_streams(&b, 200, 100), (60 * MIB / 3 / 200 - BUDGET_CONN_BYTES) / BUDGET_STREAM_BYTES);
+    CHECK_U64(budget_streams(&b, 130, 100), (60 * MIB / 3 / 130 - BUDGET_CONN_BYTES) / 2 / BUDGET_STREAM_BYTES);
+    hp_pool_manager_free(manager);
+}
+
+static void test_in_flight(void)
+{
+    struct hp_pool_manager *manager = hp_pool_manager_new(0);
+    struct budget b;
+    CHECK(manager != NULL);
+    CHECK_U64(budget_in_flight(NULL, 1), 0);
+    budget_init(&b, manager, 0, 1);
+    CHECK_U64(budget_in_flight(&b, 1), 0); /* no limit */
+    budget_init(&b, manager, 100 * MIB, 1);
+    CHECK_U64(budget_in_flight(&b, 10), (6 * MIB - BUDGET_CONN_BYTES) / 2 / BUDGET_PACKET_BYTES * 1200);
+    CHECK_U64(budget_in_flight(&b, 100000), BUDGET_IN_FLIGHT_MIN); /* the floor */
     hp_pool_manager_free(manager);
 }
 
@@ -281,5 +295,6 @@ static void test_cgroup_version_1(void)
     test_cgroup(true);
 }
 
-TEST_MAIN(TEST(test_streams), TEST(test_handshakes), TEST(test_stages), TEST(test_idle_memory_leaves_a_stage),
-          TEST(test_no_limit_has_no_stages), TEST(test_cgroup_version_2), TEST(test_cgroup_version_1))
+TEST_MAIN(TEST(test_streams), TEST(test_in_flight), TEST(test_handshakes), TEST(test_stages),
+          TEST(test_idle_memory_leaves_a_stage), TEST(test_no_limit_has_no_stages), TEST(test_cgroup_version_2),
+          TEST(test_cgroup_version_1))
