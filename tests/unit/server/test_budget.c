@@ -144,6 +144,10 @@ static void test_stages(void)
     fill(&f, 660);
     CHECK_U64(budget_streams(&f.budget, 1, 100), BUDGET_STREAMS_MIN);
     check_entered(&f.budget, (const unsigned[]){2, 3, 1, 1, 1});
+    fill(&f, 300);
+    hp_pool_manager_set_limit(f.manager, NULL, LIMIT / 1000 * 310); /* through all stages at once: each is counted */
+    CHECK_U64(budget_stage(&f.budget), BUDGET_REFUSE);
+    check_entered(&f.budget, (const unsigned[]){3, 4, 2, 2, 2});
     fill(&f, 0);
     CHECK_U64(f.count, 0);
     CHECK_U64(hp_pool_manager_live(f.manager), 0);
