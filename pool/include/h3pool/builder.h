@@ -78,7 +78,7 @@ static inline uint64_t hp_lowest_first(uint64_t word)
 }
 
 /* Makes the digits of |value|, 0..HP_DIGITS_MAX - 1, all at once: in lanes of a word, two of four digits, four of two,
- * eight of one. No branch. For who writes a number more than once, or with reserve and commit. */
+ * eight of one. For who writes a number more than once, or with reserve and commit. */
 static inline struct hp_digits hp_digits_of(uint32_t value)
 {
     if (value < 10)

@@ -44,19 +44,19 @@ struct hp_byte_pool {
     alignas(64) struct hp_bin bin[];
 };
 
-/* How a pool is made; sizes in bytes. Zero is a legal value of everything but |min| and |max|. */
+/* How a pool is made; sizes in bytes. Zero is a legal value of everything but |min| and |max|.
+ *
+ * The blocks of a secret pool are left out of core dumps (MADV_DONTDUMP), and a child process finds zeros in them
+ * (MADV_WIPEONFORK): it must not use them, nor the pool. Heaps over the pool (heap.h) clear what they give back; who
+ * takes blocks from it directly clears them before a put. Costs two system calls a span, which the kernel then keeps
+ * apart from its neighbours. In the pass-through build only heaps honour it: blocks are malloc's. */
 struct hp_pool_options {
     size_t min;          /* 1..HP_CLASS_BYTES_MAX: smaller requests get a block of |min| bytes */
     size_t max;          /* min..HP_CLASS_BYTES_MAX: larger requests get a mapping of their own: a system call each */
     uint64_t limit;      /* most bytes that the pool may hold, free blocks included; 0: no limit but the manager's */
     uint64_t keep_bytes; /* mapped and touched at birth, so that gets within it meet no page fault; never trimmed */
     bool huge_pages;     /* asks for huge pages (MADV_HUGEPAGE): fewer TLB misses, up to 2 MiB per first touch */
-    /* For keys and what they protect. Blocks are left out of core dumps (MADV_DONTDUMP), and a child process finds
-     * zeros in them (MADV_WIPEONFORK): it must not use them, nor the pool. Heaps over the pool (heap.h) clear what they
-     * give back; who takes blocks from it directly clears them before a put. Costs two system calls a span; the kernel
-     * then keeps the span apart from its neighbours. In the pass-through build only heaps honour it: blocks are
-     * malloc's. */
-    bool secret;
+    bool secret;         /* for keys and what they protect: left out of core dumps, and of child processes */
 };
 
 /* Makes a pool of the calling thread.
