@@ -20,7 +20,8 @@ enum budget_stage { BUDGET_FREE, BUDGET_TRIM, BUDGET_CREDIT, BUDGET_SHED, BUDGET
 const char *budget_stage_str(enum budget_stage stage);
 
 /* What a connection takes: when it is idle, for each stream that it has had at a time (ngtcp2 and nghttp3 keep what
- * they once needed), and for the rest of a handshake while that lasts. Measured, see bench/README.md; rounded up. */
+ * they once needed), and for the rest of a handshake while that lasts. Estimates on the high side: bench/README.md has
+ * what was measured. */
 #define BUDGET_CONN_BYTES (56u << 10)
 #define BUDGET_STREAM_BYTES (4u << 10)
 #define BUDGET_HANDSHAKE_BYTES (84u << 10)

@@ -44,6 +44,7 @@ enum kind {
     X(GET, hp_byte_pool_resize, void *, (struct hp_byte_pool * pool, void *old, size_t bytes), (pool, old, bytes))     \
     X(PUT, hp_byte_pool_collect, void, (struct hp_byte_pool * pool), (pool))                                           \
     X(PUT, hp_byte_pool_trim, size_t, (struct hp_byte_pool * pool), (pool))                                            \
+    X(PUT, hp_byte_pool_trim_idle, size_t, (struct hp_byte_pool * pool, size_t bytes_max), (pool, bytes_max))          \
     X(GET, hp_heap_alloc, void *, (struct hp_heap * heap, size_t bytes), (heap, bytes))                                \
     X(GET, hp_heap_calloc, void *, (struct hp_heap * heap, size_t count, size_t bytes), (heap, count, bytes))          \
     X(GET, hp_heap_resize, void *, (struct hp_heap * heap, void *old, size_t bytes), (heap, old, bytes))               \
