@@ -309,16 +309,21 @@ size_t hp_byte_pool_trim(struct hp_byte_pool *pool)
     return fell;
 }
 
+/* Each block of a front costs about as much to give back as half a KiB of a slice to discard: |bytes_max| bounds both,
+ * or the fronts of a hundred classes would take longer than all else. What is left over goes at the next call. */
 size_t hp_byte_pool_trim_idle(struct hp_byte_pool *pool, size_t bytes_max)
 {
     uint64_t low = pool->dirty_low_bytes;
+    size_t blocks_left = bytes_max / 512;
     if (HP_READ(pool->remote) != NULL)
         hp_byte_pool_collect(pool);
     for (unsigned i = 0; i < pool->class_count; i++) {
         struct hp_bin *bin = &pool->bin[i];
         uint32_t gets = (uint32_t)(HP_READ(bin->state) >> HP_FRONT_BITS);
         if (gets == bin->gets_at_trim) {
-            front_flush(pool, bin, hp_bin_front(bin));
+            uint32_t front = hp_bin_front(bin), count = front < blocks_left ? front : (uint32_t)blocks_left;
+            front_flush(pool, bin, count);
+            blocks_left -= count;
             hp_runs_release_empty(pool, bin);
         }
         bin->gets_at_trim = gets;

@@ -97,8 +97,9 @@ HP_API void hp_byte_pool_collect(struct hp_byte_pool *pool);
 HP_API size_t hp_byte_pool_trim(struct hp_byte_pool *pool);
 
 /* Gives back what has lain idle since the last call: at most |bytes_max|, and no more than the least that was free at
- * any moment in between, so that memory which a steady load swings through stays. Meant for a timer. Owner only; about
- * 15 us per 64 KiB. Returns the bytes by which held memory fell. */
+ * any moment in between, so that memory which a steady load swings through stays. Meant for a timer; the fronts of idle
+ * classes are emptied too, a block per 512 bytes of |bytes_max|, so a call may prepare more than it gives back. Owner
+ * only; about 15 us per 64 KiB. Returns the bytes by which held memory fell. */
 HP_API size_t hp_byte_pool_trim_idle(struct hp_byte_pool *pool, size_t bytes_max);
 
 /* Fills |out| (counters.h). Any thread; numbers of a pool in use are each right, but not all of the same instant. Costs

@@ -292,6 +292,24 @@ static void test_the_least_that_was_free_goes(void)
     close_pool();
 }
 
+/* A call empties a block of a front per 512 bytes that it may give back: here half of the front, with no run of it. */
+static void test_idle_trims_empty_fronts_by_and_by(void)
+{
+    void *block[64];
+    if (!pooled() || hp_watched())
+        return; /* there are no fronts */
+    open_pool((struct hp_pool_options){0});
+    for (unsigned i = 0; i < 64; i++)
+        CHECK((block[i] = hp_byte_pool_get(pool, 2 * KIB)) != NULL);
+    for (unsigned i = 0; i < 64; i++) /* each run's blocks apart */
+        hp_byte_pool_put(pool, block[i % 2 * 32 + i / 2]);
+    hp_byte_pool_trim_idle(pool, 0); /* from here on it counts */
+    CHECK_U64(hp_byte_pool_trim_idle(pool, 32 * 512), 0);
+    CHECK_U64(hp_byte_pool_trim_idle(pool, SIZE_MAX), 0); /* what the half front was */
+    CHECK(hp_byte_pool_trim_idle(pool, SIZE_MAX) > 0);
+    close_pool();
+}
+
 /* --- huge pages -----------------------------------------------------------------------------------------------------
  */
 
@@ -334,4 +352,4 @@ TEST_MAIN(TEST(test_spoiled_links_are_found), TEST(test_gets_within_what_is_kept
           TEST(test_huge_blocks_are_not_what_is_kept), TEST(test_what_cannot_be_kept_is_refused),
           TEST(test_free_slices_make_room_for_a_huge_block), TEST(test_no_new_peak_while_slices_lie_unused),
           TEST(test_a_steady_swing_keeps_its_memory), TEST(test_the_least_that_was_free_goes),
-          TEST(test_huge_pages_are_asked_for))
+          TEST(test_idle_trims_empty_fronts_by_and_by), TEST(test_huge_pages_are_asked_for))
