@@ -50,7 +50,8 @@ compare: $(CACHE) certs/localhost.pem ## both builds under HTTP/3 load: the befo
 	@cmake --build $(BUILD) -j $(JOBS) --target measuring -- --quiet
 	@sh bench/compare/run.sh
 
-bench: $(CACHE) ## the pools against four allocators, the handlers, and which bars are met; a report in reports/bench/
+bench: $(CACHE) certs/localhost.pem ## pools against four allocators, handlers, and which bars are met; reports/bench/
+	@sh certs/make-certs.sh
 	@cmake --build $(BUILD) -j $(JOBS) --target benchmarks -- --quiet
 	@sh bench/micro/run.sh
 

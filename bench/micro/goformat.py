@@ -81,3 +81,7 @@ class Figures:
         """The median, or None: for what is not a time and may err both ways."""
         ordered = sorted(self.values.get(name, []))
         return ordered[len(ordered) // 2] if ordered else None
+
+    def most(self, name):
+        """The most of all rounds, or None: for what must never be exceeded."""
+        return max(self.values[name]) if name in self.values else None

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Measures the pools against four allocators on the same loops, and the handlers, and says whether the bars are met.
+"""Measures the pools against four allocators on the same loops, the handlers, and a client beside hostile ones, and
+says whether the bars are met.
 
     python3 bench/micro/runner.py [--rounds N] [--duration D] [--trace FILE]
 
@@ -22,7 +23,8 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent / "compare")]
 
-import machine  # noqa: E402 (its folder is not a package)
+import beside  # noqa: E402 (its folder is not a package)
+import machine  # noqa: E402
 from allocators import ALLOCATORS, library, version  # noqa: E402
 from compare import DURATION, UNITS_S, Progress, rounds  # noqa: E402
 from goformat import Figures, format_line, grouped, parse, split_name, with_figures  # noqa: E402
@@ -135,6 +137,12 @@ def run_strategies(bench):
                                              timeout_s=STRATEGIES_S))
 
 
+def run_beside(bench, attack):
+    """The server's answers to a client that has hostile ones beside it."""
+    bench.results.headers["beside"] = ["pkg: h3pool/beside"]
+    bench.results.lines.setdefault("beside", []).extend(beside.run(bench, attack))
+
+
 def measure_all(bench):
     ways = [POOLS]
     for name, path in bench.libraries.items():
@@ -152,6 +160,9 @@ def measure_all(bench):
     for name in ways:
         bench.attempt(measure_memory, bench, name)
     bench.attempt(measure_waste, bench)
+    bench.progress.step("a client beside hostile ones")
+    for attack in beside.ATTACKS:
+        bench.attempt(run_beside, bench, attack)
     bench.progress.step("strategies")
     if os.access(bench.options.build / "bench-strategies", os.X_OK):
         bench.attempt(run_strategies, bench)
@@ -180,7 +191,7 @@ def time_table(lines):
 
 
 def measured_of(lines):
-    return Measured(Figures(lines), Figures(lines, "rss-peak-B"), Figures(lines, "waste-%"))
+    return Measured(Figures(lines), Figures(lines, "rss-peak-B"), Figures(lines, "waste-%"), Figures(lines, "p99-us"))
 
 
 def report(bench, about):
@@ -224,12 +235,13 @@ def parse_options(argv, environment):
                         help="CPU time of a measurement (20ms)")
     parser.add_argument("--trace", type=Path, default=HERE / "server.trace")
     parser.add_argument("--build", type=Path, default=CHECKOUT / "build", help="where the programs are")
+    parser.add_argument("--certs", type=Path, default=CHECKOUT / "certs", help="where the server's certificate is")
     parser.add_argument("--out", type=Path, default=CHECKOUT / "reports" / "bench" / "latest.txt")
     return parser.parse_args(argv)
 
 
 def run(options, children, scratch):
-    bench = Bench(options, children, scratch, Progress(options.rounds + 2))
+    bench = Bench(options, children, scratch, Progress(options.rounds + 3))
     watch = machine.Watch(machine.Pinning(None, None, 1))
     measure_all(bench)
     text, good = report(bench, describe(bench, watch.stop()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The bars: what the pools must reach, and whether they have.
+"""The bars: what the pools and the server must reach, and whether they have.
 
 A bar's `check` gets a Measured and returns (measured, bar, met): two texts, and True, False, or None if what it needs
 was not measured. Then `measured` says what is missing.
@@ -10,9 +10,11 @@ from collections import namedtuple
 from allocators import NAMES
 
 Bar = namedtuple("Bar", "title check")
-# Least times by name in ns/op; medians of memory by name in bytes; waste in percent by name.
-Measured = namedtuple("Measured", "times rss waste")
+# Least times by name in ns/op; medians of memory by name in bytes; waste in percent by name; latencies in us.
+Measured = namedtuple("Measured", "times rss waste p99")
 Verdict = namedtuple("Verdict", "title measured bar met")
+
+MEMORY_LIMIT = 100 << 20  # the server's default
 
 MET, NOT_MET, MISSING = "MET", "NOT MET", "NOT MEASURED"
 
@@ -74,6 +76,29 @@ def waste(measured):
     return (f"{ours:.1f} %", wanted, ours <= 12.5) if ours is not None else ("no figure", wanted, None)
 
 
+def undisturbed(attack, clients):
+    """The p99 of a client beside an attack is at most twice what it is without."""
+    def check(measured):
+        wanted = "2 x undisturbed"
+        alone = measured.p99.middle(f"Beside/attack={attack}/clients=0")
+        beside = measured.p99.middle(f"Beside/attack={attack}/clients={clients}")
+        if alone is None or beside is None:
+            return f"no figure of {attack}", wanted, None
+        return f"{beside:.0f} us: {beside / alone:.2f} x {alone:.0f} us", wanted, beside <= 2 * alone
+    return check
+
+
+def within_limit(attack, clients):
+    """The server's most resident memory is within its default limit."""
+    def check(measured):
+        wanted = f"{MEMORY_LIMIT >> 20} MiB"
+        peak = measured.rss.most(f"Beside/attack={attack}/clients={clients}")
+        if peak is None:
+            return f"no figure of {attack}", wanted, None
+        return f"{peak / (1 << 20):.1f} MiB", wanted, peak <= MEMORY_LIMIT
+    return check
+
+
 BARS = (
     Bar("byte pool, size at run time", times_as_fast("OneBlock/size=runtime", "pool-bytes", 2, "3 x",
                                                      ("put with its size", "OneBlock/size=runtime/alloc=pool-sized"))),
@@ -87,6 +112,8 @@ BARS = (
     Bar("replay of the trace, waste of the size classes", waste),
     Bar("HandleHealth, pooled, from request_ready to body", at_most("HandleHealth/part=respond/pool=pooled", 100)),
     Bar("HandleData, pooled, from request_ready to body", at_most("HandleData/part=respond/pool=pooled", 150)),
+    Bar("p99 of a client beside 500 that never read", undisturbed("never-reading", 500)),
+    Bar("resident memory under 500 clients that never read", within_limit("never-reading", 500)),
 )
 
 

@@ -76,6 +76,12 @@ class Planted(unittest.TestCase):
         self.check("HandleHealth, pooled, from request_ready to body",
                    slower("HandleHealth/part=respond/pool=pooled", 100.1))
 
+    def test_beside_hostile_clients(self):
+        name = "Beside/attack=never-reading/clients=500"
+        self.check("p99 of a client beside 500 that never read", slower(name, 836.7))
+        self.check("resident memory under 500 clients that never read",
+                   TEXT + f"Benchmark{name} 1 400 p99-us 104857601 rss-peak-B\n")
+
 
 class Missing(unittest.TestCase):
     def test_an_allocator(self):
