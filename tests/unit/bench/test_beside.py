@@ -14,7 +14,7 @@ from goformat import Figures
 from loads import Load
 from processes import Children, Failure
 
-FEW = beside.Attack("few", Load("/data/1M", clients=8, streams=8, threads=1, requests=64))
+FEW = beside.Attack("few", Load("/data/10M", clients=8, streams=8, threads=1, requests=6400))
 GONE = beside.Attack("gone", FEW.load._replace(extra=("--no-such-option",)))
 BUILD = CHECKOUT / "build"
 
