@@ -131,6 +131,14 @@ bool admission_wait(struct admission *a, const struct datagram *d, uint64_t now_
     return true;
 }
 
+uint64_t admission_account(const struct admission *a)
+{
+    uint64_t bytes = 0;
+    for (const struct admission_datagram *w = a->first; w != NULL; w = w->next)
+        bytes += hp_byte_pool_usable(w);
+    return bytes;
+}
+
 /* Takes the one that |*at| points to; |before| is the one before it. */
 static struct admission_datagram *unlink_at(struct admission *a, struct admission_datagram **at,
                                             struct admission_datagram *before)

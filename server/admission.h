@@ -46,6 +46,8 @@ void admission_fini(struct admission *a);
 
 /* A new loop turn: what was young for long enough is not any more. */
 void admission_turn(struct admission *a, uint64_t now_ns);
+/* Bytes of the blocks that who waits takes. Costs a walk over them. */
+uint64_t admission_account(const struct admission *a);
 /* True if another handshake may begin now, and nobody who came first waits. */
 bool admission_open(const struct admission *a);
 /* The same, for who is first in line. */

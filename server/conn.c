@@ -314,11 +314,18 @@ void conn_expire(struct conn *c, uint64_t now_ns)
 /* --- the account ----------------------------------------------------------------------------------------------------
  */
 
+uint64_t conn_tls_account(const struct conn *c)
+{
+    if (c->quic == NULL)
+        return 0;
+    return tls_session_native(&c->tls) != NULL ? TLS_SESSION_BYTES : TLS_KEYS_BYTES;
+}
+
 uint64_t conn_account(const struct conn *c)
 {
-    uint64_t bytes = c->env->pool->bin->block_bytes + hp_heap_held(&c->heap);
-    if (c->quic != NULL)
-        bytes += tls_session_native(&c->tls) != NULL ? TLS_SESSION_BYTES : TLS_KEYS_BYTES;
+    uint64_t bytes = c->env->pool->bin->block_bytes + hp_heap_held(&c->heap) + conn_tls_account(c);
+    for (const struct cid_entry *id = c->cids; id != NULL; id = id->next_mine)
+        bytes += c->env->cids.entries->bin->block_bytes;
     for (const struct http_request *r = c->h3_open ? c->h3.requests : NULL; r != NULL; r = r->next)
         bytes += request_account(r);
     if (c->close_packet != NULL)

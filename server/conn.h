@@ -126,9 +126,12 @@ int conn_flush(struct conn *conn, const struct sink *sink, uint64_t now_ns);
 void conn_drain(struct conn *conn, uint64_t now_ns);
 /* Begins it for a connection whose handshake is complete and that has no request in flight; returns whether it did. */
 bool conn_drain_idle(struct conn *conn, uint64_t now_ns);
-/* The connection's account: bytes of the pools' blocks that the libraries and we hold for it, and fixed sums for what
- * OpenSSL holds, whose hooks do not tell for whom it allocates. Costs a walk over the requests in flight. */
+/* The connection's account: bytes of the pools' blocks that the libraries and we hold for it, and a fixed sum for what
+ * OpenSSL holds. Without the latter the accounts of all connections and what is held for none of them are the live
+ * bytes of the endpoint's pools. Costs a walk over the connection's IDs and its requests in flight. */
 uint64_t conn_account(const struct conn *conn);
+/* The fixed sum in it: OpenSSL's hooks do not tell for whom it allocates. */
+uint64_t conn_tls_account(const struct conn *conn);
 /* Closes with a code of HTTP/3 (0x100 is H3_NO_ERROR); the packet leaves with the next flush. */
 void conn_close(struct conn *conn, enum conn_end end, uint64_t h3_code);
 

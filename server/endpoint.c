@@ -338,6 +338,24 @@ void endpoint_each(const struct endpoint *ep, void (*visit)(void *ctx, const str
         visit(ctx, c);
 }
 
+static uint64_t bytes_of(const void *block)
+{
+    return block != NULL ? hp_byte_pool_usable(block) : 0;
+}
+
+void endpoint_accounts(const struct endpoint *ep, struct endpoint_accounts *out)
+{
+    *out = (struct endpoint_accounts){
+        .waiting = admission_account(&ep->admission),
+        .tables = bytes_of(ep) + bytes_of(ep->env.tx) + bytes_of(ep->env.cids.bucket) + bytes_of(ep->timers.heap),
+    };
+    for (const struct conn *c = ep->conns; c != NULL; c = c->next) {
+        uint64_t tls = conn_tls_account(c);
+        out->tls += tls;
+        out->connections += conn_account(c) - tls;
+    }
+}
+
 bool endpoint_idle(const struct endpoint *ep)
 {
     for (const struct conn *c = ep->conns; c != NULL; c = c->next)

@@ -59,6 +59,16 @@ void endpoint_expire(struct endpoint *ep, uint64_t now_ns);
 /* Begins graceful shutdown of all connections; new ones are refused. */
 void endpoint_drain(struct endpoint *ep, uint64_t now_ns);
 
+/* What the endpoint has, and for whom: bytes of live blocks, whose sum without |tls| is what is live in its pools. */
+struct endpoint_accounts {
+    uint64_t connections; /* the connections' accounts without the fixed sums for OpenSSL */
+    uint64_t tls;         /* these sums */
+    uint64_t waiting;     /* datagrams of clients whose handshake has not begun */
+    uint64_t tables;      /* the endpoint, its tables of IDs and of timers, the buffer that it sends from */
+};
+/* Adds them up. Costs a walk over all connections, their IDs and their requests: for tests and reports. */
+void endpoint_accounts(const struct endpoint *ep, struct endpoint_accounts *out);
+
 /* Calls |visit| for each connection, for tests and reports. It must not change them. */
 void endpoint_each(const struct endpoint *ep, void (*visit)(void *ctx, const struct conn *conn), void *ctx);
 /* True when no connection is left but those in their closing period. */

@@ -167,16 +167,20 @@ static void on_pressure(struct ev_loop *loop, struct ev_io *io, int events)
     w->trim_due_ns = now_ns;
 }
 
-/* One line of --memtrace: what a trim gave back, and where the budget stands. */
+/* One line of --memtrace: what a trim gave back, where the budget stands, and for whom this worker's blocks are. */
 static void trace(struct worker *w, size_t fell, uint64_t now_ns)
 {
     if (!w->config.memtrace || (fell == 0 && now_ns - w->traced_ns < NS_PER_S))
         return;
     const struct budget *b = w->config.budget;
+    struct endpoint_accounts a;
+    endpoint_accounts(w->endpoint, &a);
     w->traced_ns = now_ns;
-    log_info("memtrace: worker %u, trimmed %zu, held %llu of %llu, stage %s", w->config.endpoint.steering.worker, fell,
-             (unsigned long long)hp_pool_manager_held(b->manager), (unsigned long long)b->limit_bytes,
-             budget_stage_str(budget_stage(b)));
+    log_info("memtrace: worker %u, trimmed %zu, held %llu of %llu, stage %s; accounts: connections %llu, tls %llu, "
+             "waiting %llu, tables %llu",
+             w->config.endpoint.steering.worker, fell, (unsigned long long)hp_pool_manager_held(b->manager),
+             (unsigned long long)b->limit_bytes, budget_stage_str(budget_stage(b)), (unsigned long long)a.connections,
+             (unsigned long long)a.tls, (unsigned long long)a.waiting, (unsigned long long)a.tables);
 }
 
 /* The first worker tells what has become of the budget; short visits of a stage show in its counter alone. */

@@ -111,6 +111,22 @@ def stats(server):
     check(memory["entered"] == dict.fromkeys(("trim", "credit", "shed", "goaway", "refuse"), 0), str(memory))
 
 
+@case("memtrace-tells-accounts", options=("--memtrace",), foreign_clients=False)
+def memtrace(server):
+    """While connections are idle, their accounts are told; each worker has tables and waits for nobody."""
+    h3load(server, "-n", "40", "-c", "20", "--hold", "1500ms")
+    line = re.compile(r"memtrace: worker (\d+), trimmed \d+, held (\d+) of \d+, stage free; "
+                      r"accounts: connections (\d+), tls (\d+), waiting (\d+), tables (\d+)")
+    told = [[int(number) for number in match] for match in line.findall(server.log())]
+    most = {}
+    for worker, held, connections, tls, waiting, tables in told:
+        check(tables > 0 and waiting == 0, f"tables {tables}, waiting {waiting}")
+        most[worker] = max(most.get(worker, 0), connections + tls)
+    each = sum(most.values()) / 20
+    check(24 << 10 < each < 256 << 10, f"{each} bytes for each of 20 connections: {told}")
+    return f"{each / 1024:.1f} KiB a connection"
+
+
 # --- RSS --------------------------------------------------------------------------------------------------------------
 
 
