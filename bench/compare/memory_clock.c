@@ -34,9 +34,6 @@ enum kind {
  *   kind      name                   result   parameters                                      arguments */
 #define WRAPPED(X)                                                                                                     \
     X(POOL_GET, hp_byte_pool_get_slow, void *, (struct hp_byte_pool * pool, size_t bytes), (pool, bytes))              \
-    X(POOL_GET, hp_source_get_counted, void *, (struct hp_byte_pool * pool, size_t bytes, size_t * held),              \
-      (pool, bytes, held))                                                                                             \
-    X(PUT, hp_source_put_counted, size_t, (struct hp_byte_pool * pool, void *block), (pool, block))                    \
     X(PUT, hp_byte_pool_put_slow, void, (struct hp_byte_pool * pool, void *block), (pool, block))                      \
     X(PUT, hp_byte_pool_put_sized_slow, void, (struct hp_byte_pool * pool, void *block, size_t bytes),                 \
       (pool, block, bytes))                                                                                            \

@@ -19,7 +19,8 @@
  * a turn's sum and its longest get never exceed the turn's CPU time. So in a turn that was preempted a long call may
  * count less than it took, and none counts for more.
  *
- * What it does not know: the pools' inlined path, which calls nothing (|pool_gets| says how many gets left it); calls
+ * What it does not know: the pools' inlined path, which calls nothing (|pool_gets| says how many gets left it, in
+ * the pooled build; in the other one, which has none, a heap's get is a malloc and nothing else); calls
  * of malloc by shared libraries, libc included; turns of a libev that is a shared library. Interrupts, and what a
  * hypervisor takes away without the kernel's knowledge, count as the thread's work. A clock between two functions keeps
  * the CPU from running one into the other, so small calls seem some nanoseconds longer than they are without it.

@@ -71,4 +71,5 @@ def clock_round(bench, build, name="the memory clock's round"):
             intervals = [interval(bench, server, file) for _ in range(1 + REPEATS)][1:]
         for clocked, _ in intervals:
             bench.samples.add(build, turn_memory_us=clocked.turn_ns / 1e3, longest_get_us=clocked.get_ns / 1e3)
-        noted["inlined_gets_percent"] = inlined_percent(intervals)
+        if build == "pooled":  # the other one has no inlined path
+            noted["inlined_gets_percent"] = inlined_percent(intervals)

@@ -23,7 +23,7 @@ static void drop_chunks(struct hp_arena *arena, const struct hp_arena_chunk *kee
         struct hp_arena_chunk *newest = arena->chunk;
         arena->chunk = newest->older;
         arena->held_bytes -= (uint32_t)newest->bytes;
-        hp_byte_pool_put(arena->pool, newest);
+        hp_source_put_known(arena->pool, newest, newest->bytes);
     }
     arena->at = arena->end = NULL;
     if (arena->chunk != NULL)
@@ -47,7 +47,7 @@ void *hp_arena_alloc_slow(struct hp_arena *arena, size_t bytes, size_t align)
         want = need;
     struct hp_arena_chunk *chunk = NULL;
     if (align <= HP_BLOCK_ALIGN && bytes <= room && need <= room)
-        chunk = hp_byte_pool_get(arena->pool, want);
+        chunk = hp_source_get_known(arena->pool, want);
     if (chunk == NULL) {
         arena->overflow = true;
         return NULL;

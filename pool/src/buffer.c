@@ -12,7 +12,7 @@ struct hp_buffer *hp_buffer_new(struct hp_byte_pool *pool, size_t cap)
 {
     if (cap > SIZE_MAX / 4)
         return NULL;
-    struct hp_buffer *buffer = hp_byte_pool_get(pool, sizeof *buffer + cap);
+    struct hp_buffer *buffer = hp_source_get_known(pool, sizeof *buffer + cap);
     if (buffer == NULL)
         return NULL;
     *buffer = (struct hp_buffer){.pool = pool, .refs = 1, .magic = BUFFER_MAGIC, .cap = cap};
@@ -40,5 +40,5 @@ void hp_buffer_unref(struct hp_buffer *buffer)
     if (--buffer->refs != 0)
         return;
     buffer->magic = 0;
-    hp_byte_pool_put(buffer->pool, buffer);
+    hp_source_put_known(buffer->pool, buffer, sizeof *buffer + buffer->cap);
 }

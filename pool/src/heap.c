@@ -11,7 +11,7 @@
  * chunk where clearing small blocks one by one would cost a call each, and until then the memory is the connection's
  * own.
  *
- * What follows is for such heaps; those whose blocks stand alone are in heap_alone.c.
+ * What follows is for such heaps; those whose blocks stand alone, and what both kinds share, are in heap_alone.h.
  */
 #include <h3pool/heap.h>
 
@@ -43,7 +43,11 @@ static_assert(sizeof(struct large) % 16 == 0, "a large payload is aligned to 16"
 
 void hp_heap_init(struct hp_heap *heap, struct hp_byte_pool *pool)
 {
-    *heap = (struct hp_heap){.pool = pool, .alone = hp_source_blocks_alone(pool)};
+    *heap = (struct hp_heap){
+        .pool = pool,
+        .large = {&heap->large, (uintptr_t)&heap->large},
+        .alone = hp_source_blocks_alone(pool),
+    };
 }
 
 void hp_heap_drop(struct hp_heap *heap)
@@ -51,14 +55,12 @@ void hp_heap_drop(struct hp_heap *heap)
     const char *used_end = heap->at; /* in the first chunk; the others are full */
     for (char *chunk = heap->chunks, *next; chunk != NULL; chunk = next) {
         memcpy(&next, chunk, sizeof next);
-        hp_heap_wipe(heap, chunk, used_end != NULL ? (size_t)(used_end - chunk) : HP_HEAP_CHUNK_BYTES);
+        hp_source_put_wiped(heap->pool, chunk, used_end != NULL ? (size_t)(used_end - chunk) : HP_HEAP_CHUNK_BYTES);
         used_end = NULL;
-        hp_byte_pool_put(heap->pool, chunk);
     }
-    for (struct hp_heap_large *large = heap->large, *next; large != NULL; large = next) {
+    for (struct hp_heap_large *large = heap->large.next, *next; large != &heap->large; large = next) {
         next = large->next;
-        hp_heap_wipe(heap, large, heap->pool->secret ? hp_byte_pool_usable(large) : 0);
-        hp_byte_pool_put(heap->pool, large);
+        hp_heap_put(heap, large, hp_heap_size(large));
     }
     hp_heap_init(heap, heap->pool);
 }
@@ -72,9 +74,15 @@ static struct header *header_of(const struct hp_heap *heap, void *block)
     return h;
 }
 
+/* Known at compile time in the pass-through build, which leaves all else out. */
+static inline bool stands_alone(const struct hp_heap *heap)
+{
+    return HP_SOURCE_KNOWS || heap->alone;
+}
+
 static size_t payload_bytes(const struct hp_heap *heap, void *block)
 {
-    if (heap->alone)
+    if (stands_alone(heap))
         return hp_heap_alone_bytes(block);
     const struct header *h = header_of(heap, block);
     if (h->bytes != 0)
@@ -110,7 +118,7 @@ static bool new_chunk(struct hp_heap *heap)
     heap->chunks = chunk;
     heap->at = chunk + CHUNK_HEADER - HEADER; /* so that payloads are aligned to 16 */
     heap->end = chunk + HP_HEAP_CHUNK_BYTES;
-    heap->held_bytes += HP_HEAP_CHUNK_BYTES;
+    heap->chunk_bytes += HP_HEAP_CHUNK_BYTES;
     return true;
 }
 
@@ -128,7 +136,7 @@ static void *small_alloc(struct hp_heap *heap, size_t bytes)
         heap->at += block_bytes;
     }
     *h = (struct header){.bytes = block_bytes, .magic = USED};
-    heap->live_bytes += block_bytes;
+    heap->small_bytes += block_bytes;
     return h + 1;
 }
 
@@ -141,39 +149,26 @@ static void *large_alloc(struct hp_heap *heap, size_t bytes)
         return NULL;
     size_t held = hp_byte_pool_usable(large);
     *large = (struct large){
-        .link = {.next = heap->large},
         .bytes = held - sizeof *large,
         .header = {.magic = USED},
     };
-    if (heap->large != NULL)
-        heap->large->prev = &large->link;
-    heap->large = &large->link;
-    heap->live_bytes += held;
-    heap->held_bytes += held;
+    hp_heap_link(heap, &large->link, 0);
+    heap->large_bytes += held;
     return large + 1;
 }
 
 static void large_free(struct hp_heap *heap, struct large *large)
 {
-    size_t held = large->bytes + sizeof *large;
-    if (large->link.next != NULL)
-        large->link.next->prev = large->link.prev;
-    if (large->link.prev != NULL)
-        large->link.prev->next = large->link.next;
-    else
-        heap->large = large->link.next;
+    hp_heap_unlink(&large->link);
     large->header.magic = FREE;
-    heap->live_bytes -= held;
-    heap->held_bytes -= held;
-    hp_heap_wipe(heap, large, held);
-    hp_byte_pool_put(heap->pool, large);
+    hp_heap_put(heap, &large->link, large->bytes + sizeof *large);
 }
 
 void *hp_heap_alloc(struct hp_heap *heap, size_t bytes)
 {
     if (HP_UNLIKELY(heap->failed))
         return NULL;
-    void *block = heap->alone                   ? hp_heap_alone_alloc(heap, bytes)
+    void *block = stands_alone(heap)            ? hp_heap_alone_alloc(heap, bytes)
                   : bytes <= SMALL_MAX - HEADER ? small_alloc(heap, bytes)
                                                 : large_alloc(heap, bytes);
     if (HP_UNLIKELY(block == NULL)) {
@@ -199,10 +194,10 @@ void *hp_heap_calloc(struct hp_heap *heap, size_t count, size_t bytes)
 
 void hp_heap_free(struct hp_heap *heap, void *block)
 {
-    if (block == NULL || heap->failed)
+    if (HP_UNLIKELY(block == NULL || heap->failed))
         return;
     heap->live_blocks--;
-    if (heap->alone) {
+    if (stands_alone(heap)) {
         hp_heap_alone_free(heap, block);
         return;
     }
@@ -211,7 +206,7 @@ void hp_heap_free(struct hp_heap *heap, void *block)
         large_free(heap, (struct large *)block - 1);
         return;
     }
-    heap->live_bytes -= h->bytes;
+    heap->small_bytes -= h->bytes;
     free_list_push(heap, h);
 }
 

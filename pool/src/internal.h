@@ -44,23 +44,12 @@ void hp_pool_manager_each(struct hp_pool_manager *manager, void (*visit)(void *c
 
 /* Entries that a front may have in this build and mode: |wanted|, or 0. */
 uint32_t hp_source_front_cap(const struct hp_byte_pool *pool, uint32_t wanted);
-/* True if a heap over this pool gives each of its blocks a block of the pool (heap_alone.h). */
-bool hp_source_blocks_alone(const struct hp_byte_pool *pool);
-/* A get and a put by the owner that tell how many bytes they count for. */
-void *hp_source_get_counted(struct hp_byte_pool *pool, size_t bytes, size_t *held) HP_MUST_CHECK;
-size_t hp_source_put_counted(struct hp_byte_pool *pool, void *block);
 /* Bytes behind the bins that the checks of a pool want; and setting them up. */
 size_t hp_source_checks_bytes(const struct hp_checks *checks, unsigned class_count);
 size_t hp_source_checks_overhead(const struct hp_checks *checks);
 void hp_source_checks_init(struct hp_byte_pool *pool, void *memory);
 /* After the pool has joined its manager: what is to be held from the beginning. False when refused. */
 bool hp_source_init(struct hp_byte_pool *pool) HP_MUST_CHECK;
-/* One block of a bin, not from its front; counts a get, or a refusal. */
-void *hp_source_take(struct hp_byte_pool *pool, struct hp_bin *bin, size_t bytes) HP_MUST_CHECK;
-/* One block back, not to a front. */
-void hp_source_give(struct hp_byte_pool *pool, void *block);
-/* Dies unless the block is one of this bin, as far as this build and mode can tell. */
-void hp_source_verify(struct hp_byte_pool *pool, struct hp_bin *bin, void *block);
 /* Live blocks, live bytes and gets. */
 void hp_source_counters(const struct hp_byte_pool *pool, struct hp_counters *out);
 /* Calls |visit| for each live block that the checks know: its bytes and its caller (site.h; 0: unknown). */
@@ -69,5 +58,22 @@ void hp_source_walk(const struct hp_byte_pool *pool, void (*visit)(void *ctx, si
 const char *hp_source_site_text(uint32_t site, char *out);
 /* Everything back to the system, live blocks included. */
 void hp_source_fini(struct hp_byte_pool *pool);
+
+/* What is inlined in one of the builds:
+ *
+ *   hp_source_blocks_alone   true if a heap over this pool gives each of its blocks a block of the pool (heap_alone.h)
+ *   HP_SOURCE_KNOWS          true if the bytes of a block are of any use to a put, and worth keeping
+ *   hp_source_get_known      a get by the owner, of 1 byte or more, for whoever keeps the number of bytes
+ *   hp_source_put_known      its put by the owner: with the same number, or of a plain get hp_byte_pool_usable's
+ *   hp_source_put_wiped      the same, and before it clears as many bytes, if the pool is secret
+ *   hp_source_take           one block of a bin, not from its front; counts a get, or a refusal
+ *   hp_source_give           one such block back, not to a front; |bytes| as with the take
+ *   hp_source_verify         dies unless the block is one of this bin, as far as this build and mode can tell
+ */
+#ifdef HP_PASS_THROUGH
+#include "source_malloc.h"
+#else
+#include "source_span.h"
+#endif
 
 #endif

@@ -51,6 +51,15 @@ void *hp_object_pool_get_slow(struct hp_object_pool *pool)
     return object;
 }
 
+/* Of an object that has been reset, where the front does not take it. */
+static inline void put_beyond_front(struct hp_object_pool *pool, void *object)
+{
+    if (pool->bin->front[(ptrdiff_t)hp_bin_front(pool->bin) - 1] == object)
+        hp_die("pool '%s': object %p was put twice", pool->blocks->name, object);
+    destruct(pool, object);
+    hp_source_give(pool->blocks, object, pool->object_bytes);
+}
+
 void hp_object_pool_put_slow(struct hp_object_pool *pool, void *object)
 {
     if (!hp_byte_pool_mine(pool->blocks))
@@ -59,15 +68,12 @@ void hp_object_pool_put_slow(struct hp_object_pool *pool, void *object)
     if (pool->ops.reset != NULL)
         pool->ops.reset(object);
     if (!hp_bin_push(pool->bin, object))
-        hp_object_pool_put_full(pool, object);
+        put_beyond_front(pool, object);
 }
 
 void hp_object_pool_put_full(struct hp_object_pool *pool, void *object)
 {
     if (!hp_byte_pool_mine(pool->blocks))
         hp_die("pool '%s': put by a thread that does not own it", pool->blocks->name);
-    if (pool->bin->front[(ptrdiff_t)hp_bin_front(pool->bin) - 1] == object)
-        hp_die("pool '%s': object %p was put twice", pool->blocks->name, object);
-    destruct(pool, object);
-    hp_source_give(pool->blocks, object);
+    put_beyond_front(pool, object);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Blocks of the pass-through build: each is a malloc of its own, so that programs and tools see what the same code
- * costs without pools. The counters and limits are those of the pooled build; sizes are malloc_usable_size's. Limits
- * are taken from the manager in units of 64 KiB, as there. Fronts have no capacity, so nothing is kept.
+ * costs without pools. What is inlined is in source_malloc.h, which says for which size a block counts. The counters
+ * and limits are those of the pooled build; limits are taken from the manager in units of 64 KiB, as there. Fronts have
+ * no capacity, so nothing is kept.
  */
 #include <h3pool/byte_pool.h>
 
@@ -24,12 +25,6 @@ uint32_t hp_source_front_cap(const struct hp_byte_pool *pool, uint32_t wanted)
     return 0;
 }
 
-bool hp_source_blocks_alone(const struct hp_byte_pool *pool)
-{
-    (void)pool;
-    return true;
-}
-
 bool hp_source_init(struct hp_byte_pool *pool)
 {
     (void)pool; /* malloc keeps what it likes */
@@ -49,52 +44,57 @@ static int64_t live_bytes(const struct hp_byte_pool *pool)
 }
 
 /* Takes |bytes| out of the limits, less what other threads have put meanwhile. */
-static __attribute__((noinline)) bool hold_more(struct hp_byte_pool *pool, size_t bytes)
+static bool hold_more(struct hp_byte_pool *pool, size_t bytes)
 {
     HP_SUB(pool->other_bytes, atomic_exchange_explicit(&pool->remote_bytes, 0, memory_order_relaxed));
     int64_t missing = live_bytes(pool) + (int64_t)bytes - (int64_t)HP_READ(pool->held_bytes);
     return missing <= 0 || hp_pool_hold(pool, units_for(missing));
 }
 
-/* The limit comes after malloc, which alone knows the size that is counted. */
-void *hp_source_get_counted(struct hp_byte_pool *pool, size_t bytes, size_t *held)
+static void check_owner(const struct hp_byte_pool *pool)
 {
     if (HP_UNLIKELY(!hp_byte_pool_mine(pool)))
         hp_die("pool '%s': get by a thread that does not own it", pool->name);
-    void *block = malloc(bytes);
-    size_t usable = malloc_usable_size(block);
-    uint64_t live = HP_READ(pool->other_bytes) + usable;
-    if (HP_UNLIKELY(block == NULL ||
-                    ((int64_t)live > (int64_t)HP_READ(pool->held_bytes) && !hold_more(pool, usable)))) {
+}
+
+static void *refused(struct hp_byte_pool *pool)
+{
+    HP_ADD(pool->refused, 1);
+    return NULL;
+}
+
+void *hp_malloc_failed(struct hp_byte_pool *pool, size_t bytes)
+{
+    HP_SUB(pool->other_gets, 1);
+    HP_SUB(pool->other_bytes, bytes);
+    return refused(pool);
+}
+
+/* The end of a get of |block|, which may be NULL, and counts for |bytes|. The limit comes after malloc, which may
+ * refuse what no one has a limit for, and alone knows what is usable. */
+static void *counted(struct hp_byte_pool *pool, void *block, size_t bytes)
+{
+    uint64_t live = HP_READ(pool->other_bytes) + bytes;
+    if (HP_UNLIKELY(block == NULL || ((int64_t)live > (int64_t)HP_READ(pool->held_bytes) && !hold_more(pool, bytes)))) {
         free(block);
-        HP_ADD(pool->refused, 1);
-        return NULL;
+        return refused(pool);
     }
     HP_ADD(pool->other_gets, 1);
-    HP_ADD(pool->other_bytes, usable); /* read anew: hold_more may have taken off */
-    *held = usable;
+    HP_ADD(pool->other_bytes, bytes); /* read anew: hold_more may have taken off */
     return block;
 }
 
-size_t hp_source_put_counted(struct hp_byte_pool *pool, void *block)
+void *hp_malloc_get_more(struct hp_byte_pool *pool, size_t bytes)
 {
-    size_t bytes = malloc_usable_size(block);
-    HP_ADD(pool->other_puts, 1);
-    HP_SUB(pool->other_bytes, bytes);
-    free(block);
-    return bytes;
+    check_owner(pool);
+    return counted(pool, malloc(bytes), bytes);
 }
 
 void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes)
 {
-    size_t held;
-    if (HP_UNLIKELY(bytes - 1 >= SIZE_MAX / 2)) { /* 0 is taken as 1 */
-        if (bytes == 0)
-            return hp_source_get_counted(pool, 1, &held);
-        HP_ADD(pool->refused, 1);
-        return NULL;
-    }
-    return hp_source_get_counted(pool, bytes, &held);
+    check_owner(pool);
+    void *block = malloc(bytes != 0 ? bytes : 1);
+    return counted(pool, block, malloc_usable_size(block));
 }
 
 void hp_byte_pool_put_slow(struct hp_byte_pool *pool, void *block)
@@ -102,7 +102,7 @@ void hp_byte_pool_put_slow(struct hp_byte_pool *pool, void *block)
     if (block == NULL)
         return;
     if (HP_LIKELY(hp_byte_pool_mine(pool))) {
-        hp_source_put_counted(pool, block);
+        hp_source_put_known(pool, block, malloc_usable_size(block));
         return;
     }
     atomic_fetch_add_explicit(&pool->remote_puts, 1, memory_order_relaxed);
@@ -119,22 +119,6 @@ void hp_byte_pool_put_sized_slow(struct hp_byte_pool *pool, void *block, size_t 
 void hp_byte_pool_put_any(struct hp_byte_pool *pool, void *block)
 {
     hp_byte_pool_put_slow(pool, block);
-}
-
-void *hp_source_take(struct hp_byte_pool *pool, struct hp_bin *bin, size_t bytes)
-{
-    (void)bin;
-    return hp_byte_pool_get_slow(pool, bytes);
-}
-
-void hp_source_give(struct hp_byte_pool *pool, void *block)
-{
-    hp_byte_pool_put_slow(pool, block);
-}
-
-void hp_source_verify(struct hp_byte_pool *pool, struct hp_bin *bin, void *block)
-{
-    (void)pool, (void)bin, (void)block; /* malloc's blocks do not lead to their pool */
 }
 
 size_t hp_byte_pool_usable(const void *block)

@@ -215,8 +215,9 @@ void hp_byte_pool_put_any(struct hp_byte_pool *pool, void *block)
     hp_byte_pool_put(hp_span_of(block)->pool, block);
 }
 
-void hp_source_give(struct hp_byte_pool *pool, void *block)
+void hp_source_give(struct hp_byte_pool *pool, void *block, size_t bytes)
 {
+    (void)bytes;
     if (pool->checks != NULL)
         hp_check_put(pool, block);
     else
@@ -250,20 +251,6 @@ size_t hp_byte_pool_usable(const void *block)
     size_t bytes = hp_bin_of(block)->block_bytes;
     HP_USABLE(block, bytes); /* from here on the caller may use what it did not ask for */
     return bytes;
-}
-
-void *hp_source_get_counted(struct hp_byte_pool *pool, size_t bytes, size_t *held)
-{
-    void *block = hp_byte_pool_get(pool, bytes);
-    *held = block != NULL ? hp_byte_pool_usable(block) : 0;
-    return block;
-}
-
-size_t hp_source_put_counted(struct hp_byte_pool *pool, void *block)
-{
-    size_t held = hp_byte_pool_usable(block);
-    hp_byte_pool_put(pool, block);
-    return held;
 }
 
 void hp_byte_pool_collect(struct hp_byte_pool *pool)

@@ -21,17 +21,19 @@
 #define HP_HEAP_BINS 24u /* classes up to 512 bytes */
 
 struct hp_heap_large {
-    struct hp_heap_large *next, *prev;
+    struct hp_heap_large *next;
+    uint64_t prev; /* an address, and beside it what heap_alone.h says */
 };
 
 struct hp_heap {
     struct hp_byte_pool *pool;
     void *chunks;
     char *at, *end;
-    struct hp_heap_large *large;
+    struct hp_heap_large large; /* a ring of all large blocks through this head, which stays where it is */
     uint64_t live_blocks;
-    uint64_t live_bytes;
-    uint64_t held_bytes;
+    uint64_t small_bytes; /* of live blocks that are cut from chunks */
+    uint64_t chunk_bytes;
+    uint64_t large_bytes; /* of blocks that are blocks of the pool */
     bool failed;
     bool alone; /* each block is one of the pool: pass-through, checks, sanitizers */
     void *bin[HP_HEAP_BINS];
@@ -40,8 +42,8 @@ struct hp_heap {
 /* --- the interface --------------------------------------------------------------------------------------------------
  */
 
-/* Makes a heap over |pool|, which must outlive it. Takes no memory yet. The heap is used by the pool's owner alone, and
- * ends with hp_heap_drop. */
+/* Makes a heap over |pool|, which must outlive it. Takes no memory yet. The heap is used by the pool's owner alone,
+ * stays where it is, and ends with hp_heap_drop. */
 HP_API void hp_heap_init(struct hp_heap *heap, struct hp_byte_pool *pool);
 /* Gives all memory back to the pool, live blocks included: who holds one must never use it again. The heap is as after
  * init, and no longer frozen. Costs a put for each chunk and each large block; over a secret pool (byte_pool.h) all
@@ -74,7 +76,7 @@ static inline uint64_t hp_heap_live(const struct hp_heap *heap)
 /* Counts bytes that the heap has taken from its pool: the connection's account. */
 static inline uint64_t hp_heap_held(const struct hp_heap *heap)
 {
-    return heap->held_bytes;
+    return heap->chunk_bytes + heap->large_bytes;
 }
 /* Tells whether the heap is frozen: true when an allocation has failed since init. */
 static inline bool hp_heap_failed(const struct hp_heap *heap)

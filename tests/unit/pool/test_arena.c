@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "test.h"
+#include "pool_test.h"
 
 #include <h3pool/arena.h>
-#include <h3pool/manager.h>
-#include <string.h>
 
 static struct hp_pool_manager *manager;
 static struct hp_byte_pool *pool;
@@ -19,6 +17,7 @@ static void open_pool(void)
 static void close_pool(void)
 {
     CHECK_U64(hp_pool_manager_live(manager), 0);
+    CHECK_U64(counters_of(pool).live_bytes, 0);
     hp_byte_pool_free(pool);
     hp_pool_manager_free(manager);
 }

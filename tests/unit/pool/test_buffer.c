@@ -54,6 +54,7 @@ static void test_last_reference_gives_back(void)
     }
     hp_buffer_unref(buffer);
     CHECK_U64(counters_of(pool).live, 0);
+    CHECK_U64(counters_of(pool).live_bytes, 0);
     hp_buffer_unref(NULL);
     close_pool();
 }

@@ -157,6 +157,7 @@ static void test_no_ops(void)
         memset(object, 1, 1 + 100 * i);
         hp_object_pool_put(&pool, object);
         CHECK_U64(counters_of(pool.blocks).live, 0);
+        CHECK_U64(counters_of(pool.blocks).live_bytes, 0);
         hp_object_pool_fini(&pool);
     }
     hp_pool_manager_free(manager);
