@@ -12,7 +12,11 @@
 
 void admission_init(struct admission *a, struct hp_byte_pool *pool, uint64_t young_max)
 {
-    *a = (struct admission){.pool = pool, .young_max = young_max};
+    *a = (struct admission){
+        .pool = pool,
+        .young_max = young_max,
+        .half_open_max = young_max * ADMISSION_HALF_OPEN_FACTOR,
+    };
 }
 
 void admission_fini(struct admission *a)
@@ -88,7 +92,7 @@ void admission_turn(struct admission *a, uint64_t now_ns)
 
 static bool room_for_half_open(const struct admission *a)
 {
-    return a->half_open < a->young_max * ADMISSION_HALF_OPEN_FACTOR;
+    return a->half_open < a->half_open_max;
 }
 
 bool admission_next(const struct admission *a)

@@ -34,12 +34,13 @@ struct admission {
     struct admission_datagram *first, *last;
     uint64_t count, bytes;
     struct conn *young_first, *young_last; /* oldest first */
-    uint64_t young, young_max, half_open;
+    uint64_t young, young_max, half_open, half_open_max;
     unsigned begun;        /* in this turn */
     uint64_t completed_ns; /* when a handshake has completed last */
 };
 
-/* |pool| for the datagrams that wait; |young_max| young handshakes in flight (budget_handshakes). */
+/* |pool| for the datagrams that wait; |young_max| young handshakes in flight (budget_handshakes). That one may be set
+ * anew at any time; how many handshakes there may be, old ones too, follows from the first one. */
 void admission_init(struct admission *a, struct hp_byte_pool *pool, uint64_t young_max);
 /* Forgets who waits. */
 void admission_fini(struct admission *a);

@@ -8,19 +8,20 @@
 
 #define HANDSHAKES_LEAST 16u
 #define HANDSHAKES_MOST 1024u
+#define GOAWAY_LEAVE_PERMILLE 880u
 
 static const struct hp_pressure_stage stages[] = {
     {.enter_permille = 500, .leave_permille = 450},
     {.enter_permille = 650, .leave_permille = 600},
-    {.enter_permille = 900, .leave_permille = 870},
-    {.enter_permille = 915, .leave_permille = 890},
-    {.enter_permille = BUDGET_REFUSE_PERMILLE, .leave_permille = 900},
+    {.enter_permille = 910, .leave_permille = GOAWAY_LEAVE_PERMILLE},
+    {.enter_permille = BUDGET_REFUSE_PERMILLE, .leave_permille = 910},
+    {.enter_permille = 980, .leave_permille = 965},
 };
 static_assert(sizeof stages / sizeof stages[0] == BUDGET_STAGES - 1, "each stage but the first has thresholds");
 
 const char *budget_stage_str(enum budget_stage stage)
 {
-    static const char *const text[] = {"free", "trim", "credit", "shed", "goaway", "refuse"};
+    static const char *const text[] = {"free", "trim", "credit", "goaway", "refuse", "shed"};
     return text[stage];
 }
 
@@ -49,6 +50,14 @@ void budget_signal(struct budget *b)
 void budget_relax(struct budget *b)
 {
     HP_SET(b->floor, BUDGET_FREE);
+}
+
+uint64_t budget_sent_away(const struct budget *b)
+{
+    if (budget_stage(b) < BUDGET_GOAWAY)
+        return 0;
+    uint64_t held = hp_pool_manager_held(b->manager), left_at = b->limit_bytes / 1000 * GOAWAY_LEAVE_PERMILLE;
+    return 1 + (held > left_at ? held - left_at : 0) / b->workers / BUDGET_CONN_BYTES;
 }
 
 /* Half of what a connection's share leaves when it is idle. */
@@ -82,7 +91,8 @@ uint64_t budget_handshakes(const struct budget *b)
     if (b == NULL || b->limit_bytes == 0)
         return HANDSHAKES_MOST;
     uint64_t count = b->limit_bytes / 12 / b->workers / (BUDGET_CONN_BYTES + BUDGET_HANDSHAKE_BYTES);
-    return count < HANDSHAKES_LEAST ? HANDSHAKES_LEAST : count < HANDSHAKES_MOST ? count : HANDSHAKES_MOST;
+    count = count < HANDSHAKES_LEAST ? HANDSHAKES_LEAST : count < HANDSHAKES_MOST ? count : HANDSHAKES_MOST;
+    return budget_stage(b) < BUDGET_CREDIT ? count : count / 4;
 }
 
 /* --- cgroups --------------------------------------------------------------------------------------------------------

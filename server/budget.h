@@ -2,21 +2,24 @@
  *
  * The memory budget of the process: a limit over all pools, and what gives way as it fills. Stages are entered and left
  * with hysteresis (hp_pool_manager_set_pressure); each contains those before it. What is in flight completes in every
- * stage; gets fail only beyond the last one, at the limit itself.
+ * stage; gets fail only beyond the last one, at the limit itself. What costs nobody anything comes first, and newcomers
+ * are refused before those who are connected are: what handshakes in flight still take when the stage "refuse" is
+ * entered fits below "shed", so whoever is accepted is served.
  *
  *   stage     entered at  left below   then
  *   trim          50 %       45 %      idle memory goes back five times as often
- *   credit        65 %       60 %      connections get no more streams than BUDGET_STREAMS_MIN at a time
- *   shed          90 %       87 %      new requests are answered with 503
- *   goaway      91.5 %       89 %      idle connections are told to go away
- *   refuse        93 %       90 %      new connections are refused
+ *   credit        65 %       60 %      connections get no more streams than BUDGET_STREAMS_MIN at a time, and a quarter
+ *                                      as many handshakes run at a time
+ *   goaway        91 %       88 %      connections that are idle are told to go away, those first that came first
+ *   refuse      95.5 %       91 %      new connections are refused
+ *   shed          98 %     96.5 %      new requests are answered with 503
  */
 #ifndef SERVER_BUDGET_H
 #define SERVER_BUDGET_H
 
 #include <h3pool/manager.h>
 
-enum budget_stage { BUDGET_FREE, BUDGET_TRIM, BUDGET_CREDIT, BUDGET_SHED, BUDGET_GOAWAY, BUDGET_REFUSE, BUDGET_STAGES };
+enum budget_stage { BUDGET_FREE, BUDGET_TRIM, BUDGET_CREDIT, BUDGET_GOAWAY, BUDGET_REFUSE, BUDGET_SHED, BUDGET_STAGES };
 const char *budget_stage_str(enum budget_stage stage);
 
 /* What a connection takes: when it is idle, for each stream that it has had at a time (ngtcp2 and nghttp3 keep what
@@ -32,7 +35,7 @@ const char *budget_stage_str(enum budget_stage stage);
 #define BUDGET_IN_FLIGHT_MIN (64u << 10)
 
 /* Of the limit: where new connections are refused. */
-#define BUDGET_REFUSE_PERMILLE 930u
+#define BUDGET_REFUSE_PERMILLE 955u
 
 struct budget {
     struct hp_pool_manager *manager;
@@ -59,6 +62,10 @@ static inline enum budget_stage budget_stage(const struct budget *budget)
 void budget_signal(struct budget *budget);
 void budget_relax(struct budget *budget);
 
+/* How many of a worker's idle connections should be on their way out: as many as it takes, of its share, to leave the
+ * stage "goaway" again; 0 below it. */
+uint64_t budget_sent_away(const struct budget *budget);
+
 /* Streams that a connection should get at a time, when its worker has |connections|: |most|, or what half of its share
  * carries, beyond what it takes when idle, when each of them gets the same of three fifths of the budget; but
  * BUDGET_STREAMS_MIN at least. */
@@ -69,7 +76,8 @@ uint64_t budget_streams(const struct budget *budget, uint64_t connections, uint6
 uint64_t budget_in_flight(const struct budget *budget, uint64_t connections);
 
 /* Handshakes that a worker may have in flight: a twelfth of the budget, 16 at least; 1024 at most, and without a
- * budget. */
+ * budget. A quarter of that from the stage "credit" on: what handshakes hold for a moment is then better used by those
+ * who stay. */
 uint64_t budget_handshakes(const struct budget *budget);
 
 /* The least of |limit_bytes| and of what the process's cgroup allows (version 2 or 1), read below |root| (normally

@@ -273,9 +273,11 @@ void conn_drain(struct conn *c, uint64_t now_ns)
 
 bool conn_drain_idle(struct conn *c, uint64_t now_ns)
 {
-    if (c->state != CONN_OPEN || c->drain != DRAIN_NO || !c->handshake_done || c->h3.requests != NULL)
+    if (c->state != CONN_OPEN || c->drain != DRAIN_NO || !c->handshake_done || c->h3.requests != NULL ||
+        now_ns - c->now_ns < CONN_QUIET_NS)
         return false;
     conn_drain(c, now_ns);
+    c->sent_away = true;
     return true;
 }
 

@@ -52,6 +52,9 @@ const char *conn_end_str(enum conn_end end);
 /* Stateless reset tokens are made with a secret of so many bytes, RFC 9000 section 10.3.2. */
 #define CONN_RESET_SECRET_LEN 32u
 
+/* For so long a connection that is sent away has been quiet: one that has just come still brings its first request. */
+#define CONN_QUIET_NS NS_PER_S
+
 /* What connections of one worker share. */
 struct conn_env {
     struct request_env requests;
@@ -101,6 +104,7 @@ struct conn {
 
     enum { DRAIN_NO, DRAIN_WANTED, DRAIN_NOTICED, DRAIN_SHUTDOWN } drain;
     uint64_t drain_ns; /* when to take the next step */
+    bool sent_away;    /* by conn_drain_idle */
 
     struct hp_buffer *close_packet;
     struct net_path close_path;
@@ -124,7 +128,8 @@ void conn_expire(struct conn *conn, uint64_t now_ns);
 int conn_flush(struct conn *conn, const struct sink *sink, uint64_t now_ns);
 /* Begins graceful shutdown; the connection ends by itself when its requests are done. */
 void conn_drain(struct conn *conn, uint64_t now_ns);
-/* Begins it for a connection whose handshake is complete and that has no request in flight; returns whether it did. */
+/* Begins it for a connection whose handshake is complete, that has no request in flight and that has neither received
+ * nor sent anything for CONN_QUIET_NS; returns whether it did. */
 bool conn_drain_idle(struct conn *conn, uint64_t now_ns);
 /* The connection's account: bytes of the pools' blocks that the libraries and we hold for it, and a fixed sum for what
  * OpenSSL holds. Without the latter the accounts of all connections and what is held for none of them are the live

@@ -15,8 +15,9 @@
 #define REPLY_CAP 256u
 /* Answers to packets without a connection that wait for the next flush. */
 #define REPLIES_MAX 16u
-/* Connections that a turn looks at for idle ones to send away. */
+/* Connections that a turn looks at for idle ones to send away, and when it does so again. */
 #define GOAWAY_LOOKS 64u
+#define GOAWAY_PERIOD_NS (100 * NS_PER_MS)
 #define CONNS_KEPT 64u
 #define CIDS_KEPT 1024u
 #define REQUESTS_KEPT 256u
@@ -33,10 +34,13 @@ struct endpoint {
     struct hp_byte_pool *data;
     struct timerq timers;
     struct admission admission;
-    struct conn *conns;
+    struct conn *conns, *oldest; /* the newest one first */
+    struct conn *look;           /* who is looked at next for being idle; NULL: the oldest one */
     struct conn *dirty_first, *dirty_last;
-    uint64_t conn_count, closed_count, max_connections;
-    bool more; /* a connection used up its share of the last flush */
+    uint64_t conn_count, max_connections;
+    uint64_t sent_away;  /* connections that are on their way out */
+    uint64_t look_at_ns; /* the budget wants idle ones to leave; CLOCK_NEVER */
+    bool more;           /* a connection used up its share of the last flush */
     unsigned reply_count;
     struct reply reply[REPLIES_MAX];
 };
@@ -75,13 +79,18 @@ static void drop_conn(struct endpoint *ep, struct conn *c)
 {
     timerq_set(&ep->timers, &c->timer, CLOCK_NEVER);
     admission_end(&ep->admission, c);
+    if (ep->look == c)
+        ep->look = c->prev;
     if (c->next != NULL)
         c->next->prev = c->prev;
+    else
+        ep->oldest = c->prev;
     if (c->prev != NULL)
         c->prev->next = c->next;
     else
         ep->conns = c->next;
     ep->conn_count--;
+    ep->sent_away -= c->sent_away;
     conn_free(c);
 }
 
@@ -107,6 +116,8 @@ static struct conn *accept_conn(struct endpoint *ep, const ngtcp2_pkt_hd *hd, co
     c->next = ep->conns;
     if (ep->conns != NULL)
         ep->conns->prev = c;
+    else
+        ep->oldest = c;
     ep->conns = c;
     ep->conn_count++;
     admission_begin(&ep->admission, c, now_ns);
@@ -173,12 +184,22 @@ static void flush_replies(struct endpoint *ep, const struct sink *sink, bool *bl
 /* --- the verbs ------------------------------------------------------------------------------------------------------
  */
 
+static bool refusing(const struct endpoint *ep)
+{
+    return ep->env.requests.draining || ep->conn_count >= ep->max_connections ||
+           budget_stage(ep->env.budget) >= BUDGET_REFUSE;
+}
+
+static bool can_reply(const struct endpoint *ep)
+{
+    return ep->reply_count < REPLIES_MAX;
+}
+
 /* Begins a connection, or refuses it. */
 static struct conn *begin_conn(struct endpoint *ep, const ngtcp2_pkt_hd *hd, const struct datagram *d, uint64_t now_ns)
 {
     struct conn *c = NULL;
-    bool room = ep->conn_count < ep->max_connections && budget_stage(ep->env.budget) < BUDGET_REFUSE;
-    if (room && !ep->env.requests.draining)
+    if (!refusing(ep))
         c = accept_conn(ep, hd, d, now_ns);
     if (c == NULL)
         refuse_conn(ep, hd, d);
@@ -212,16 +233,35 @@ static void feed_conn(struct endpoint *ep, struct conn *c, const struct datagram
         admission_end(&ep->admission, c);
 }
 
-/* What the budget asks for. A loop turn looks at so many connections at most. */
+/* Sends idle connections away, so many at a time as the budget asks for: what they hold comes back later. */
+static void send_away(struct endpoint *ep, uint64_t wanted, uint64_t now_ns)
+{
+    uint64_t looks = ep->conn_count < GOAWAY_LOOKS ? ep->conn_count : GOAWAY_LOOKS;
+    for (; ep->sent_away < wanted && looks-- != 0; ep->look = ep->look->prev) {
+        if (ep->look == NULL)
+            ep->look = ep->oldest;
+        if (!conn_drain_idle(ep->look, now_ns))
+            continue;
+        ep->sent_away++;
+        METRIC_ADD(ep->env.metrics, connections_sent_away, 1);
+    }
+}
+
+/* What the budget asks for. */
 static void obey_budget(struct endpoint *ep, uint64_t now_ns)
 {
-    enum budget_stage stage = budget_stage(ep->env.budget);
-    unsigned looks = GOAWAY_LOOKS;
+    uint64_t wanted = budget_sent_away(ep->env.budget);
     ep->env.connections = ep->conn_count + ep->admission.count;
-    ep->env.requests.shedding = stage >= BUDGET_SHED;
-    for (struct conn *c = ep->conns; stage >= BUDGET_GOAWAY && c != NULL && looks-- != 0; c = c->next)
-        if (conn_drain_idle(c, now_ns))
-            METRIC_ADD(ep->env.metrics, connections_sent_away, 1);
+    ep->env.requests.shedding = budget_stage(ep->env.budget) >= BUDGET_SHED;
+    ep->admission.young_max = budget_handshakes(ep->env.budget);
+    ep->look_at_ns = wanted != 0 && ep->conn_count != 0 ? now_ns + GOAWAY_PERIOD_NS : CLOCK_NEVER;
+    send_away(ep, wanted, now_ns);
+}
+
+/* Whether who is first in line is admitted, or refused: nobody waits for that any longer. */
+static bool has_turn(const struct endpoint *ep)
+{
+    return can_reply(ep) && (refusing(ep) || admission_next(&ep->admission));
 }
 
 /* The handshakes whose turn has come, with all that their clients have sent meanwhile. */
@@ -230,15 +270,16 @@ static void admit_waiting(struct endpoint *ep, uint64_t now_ns)
     struct admission *a = &ep->admission;
     struct admission_datagram *w, *more;
     admission_turn(a, now_ns);
-    while (admission_next(a) && (w = admission_take(a)) != NULL) {
+    while (has_turn(ep) && (w = admission_take(a)) != NULL) {
         ngtcp2_pkt_hd hd;
         struct conn *c = conn_of(ep, &w->datagram, &hd);
         if (c == NULL && now_ns - w->at_ns < ep->env.handshake_timeout_ns)
             c = begin_conn(ep, &hd, &w->datagram, now_ns);
         if (c != NULL)
             feed_conn(ep, c, &w->datagram, now_ns);
-        while (c != NULL && (more = admission_take_more(a, &w->datagram)) != NULL) {
-            feed_conn(ep, c, &more->datagram, now_ns);
+        while ((more = admission_take_more(a, &w->datagram)) != NULL) {
+            if (c != NULL) /* otherwise the client has got his answer */
+                feed_conn(ep, c, &more->datagram, now_ns);
             admission_put(a, more);
         }
         admission_put(a, w);
@@ -253,7 +294,7 @@ void endpoint_feed(struct endpoint *ep, const struct datagram *d, uint64_t now_n
     METRIC_ADD(ep->env.metrics, bytes_received, d->len);
     struct conn *c = conn_of(ep, d, &hd);
     if (c == NULL && hd.type == NGTCP2_PKT_INITIAL) {
-        if (ep->env.requests.draining || admission_open(&ep->admission)) {
+        if (refusing(ep) ? can_reply(ep) : admission_open(&ep->admission)) {
             c = begin_conn(ep, &hd, d, now_ns);
         } else if (admission_wait(&ep->admission, d, now_ns)) {
             METRIC_ADD(ep->env.metrics, initials_waited, 1);
@@ -298,6 +339,10 @@ uint64_t endpoint_deadline(const struct endpoint *ep)
         return 0;
     const struct timer *t = timerq_first(&ep->timers);
     uint64_t at_ns = admission_deadline(&ep->admission);
+    if (ep->admission.first != NULL && refusing(ep) && can_reply(ep))
+        return 0;
+    if (ep->look_at_ns < at_ns)
+        at_ns = ep->look_at_ns;
     return t != NULL && t->at_ns < at_ns ? t->at_ns : at_ns;
 }
 
@@ -382,6 +427,7 @@ void endpoint_set_tls(struct endpoint *ep, struct tls_ctx *tls)
 static void configure(struct endpoint *ep, const struct endpoint_config *config)
 {
     ep->max_connections = config->max_connections;
+    ep->look_at_ns = CLOCK_NEVER;
     ep->data = config->pools->data;
     ep->env.heap = config->pools->heap;
     ep->env.pool = &config->pools->conn;

@@ -20,6 +20,7 @@ const char *client_end_str(enum client_end end)
         [CLIENT_END_NONE] = "open",
         [CLIENT_END_DONE] = "done",
         [CLIENT_END_PEER] = "closed by the server",
+        [CLIENT_END_REFUSED] = "refused",
         [CLIENT_END_IDLE] = "idle timeout",
         [CLIENT_END_HANDSHAKE] = "handshake timeout",
         [CLIENT_END_TLS] = "TLS error",
@@ -384,11 +385,19 @@ void client_close(struct client *c)
     die(c, CLIENT_CLOSING, CLIENT_END_DONE);
 }
 
+/* How the server has ended it. */
+static enum client_end peer_end(const struct client *c)
+{
+    const ngtcp2_ccerr *e = ngtcp2_conn_get_ccerr(c->quic);
+    bool refused = e->type == NGTCP2_CCERR_TYPE_TRANSPORT && e->error_code == NGTCP2_CONNECTION_REFUSED;
+    return refused ? CLIENT_END_REFUSED : CLIENT_END_PEER;
+}
+
 static void quic_failed(struct client *c, int rv)
 {
     switch (rv) {
     case NGTCP2_ERR_DRAINING:
-        die(c, CLIENT_DEAD, CLIENT_END_PEER);
+        die(c, CLIENT_DEAD, peer_end(c));
         return;
     case NGTCP2_ERR_IDLE_CLOSE:
         die(c, CLIENT_DEAD, CLIENT_END_IDLE);

@@ -24,6 +24,7 @@ enum client_end {
     CLIENT_END_NONE,
     CLIENT_END_DONE,      /* closed by us */
     CLIENT_END_PEER,      /* closed by the server */
+    CLIENT_END_REFUSED,   /* by the server, with CONNECTION_REFUSED, RFC 9000 section 20.1 */
     CLIENT_END_IDLE,      /* nothing came for the idle timeout */
     CLIENT_END_HANDSHAKE, /* the handshake took too long */
     CLIENT_END_TLS,       /* the certificate was not accepted, or another alert */

@@ -39,6 +39,7 @@ struct slot {
     struct slot *next_dirty;
     bool dirty, alive, opened;
     unsigned in_flight;
+    uint64_t left;                   /* with --hold: requests to start, of the thread's */
     struct client_request *requests; /* config->streams of them */
     unsigned *idle;                  /* stack of those that are not in flight */
     unsigned idle_count;
@@ -119,7 +120,7 @@ static void start_requests(struct slot *s)
     struct load_thread *t = s->thread;
     s->client.now_ns = t->now_ns; /* requests are sent with this turn's flush */
     unsigned most = t->config->churn ? 1 : (unsigned)t->config->streams;
-    while (s->in_flight < most && t->left > 0 && !t->stopping) {
+    while (s->in_flight < most && t->left > 0 && s->left > 0 && !t->stopping) {
         struct client_request *r = &s->requests[s->idle[s->idle_count - 1]];
         const struct load_target *target = &t->config->target[t->target];
         *r = (struct client_request){
@@ -130,6 +131,7 @@ static void start_requests(struct slot *s)
         s->idle_count--;
         s->in_flight++;
         t->left--;
+        s->left--;
         t->result.started++;
     }
 }
@@ -234,6 +236,15 @@ static int connect_slot(struct slot *s)
     return 0;
 }
 
+/* No more of it. With --hold nobody else makes its requests. */
+static void give_up(struct slot *s)
+{
+    struct load_thread *t = s->thread;
+    t->alive--;
+    if (t->config->hold_ns != 0)
+        t->left -= s->left;
+}
+
 /* After a client has died: counts why, and connects anew where that is the test. */
 static void bury(struct slot *s)
 {
@@ -248,7 +259,7 @@ static void bury(struct slot *s)
         t->result.connect_failed++;
     bool again = t->config->churn && s->client.end == CLIENT_END_DONE && t->left > t->connecting && !t->stopping;
     if (!again || connect_slot(s) != 0)
-        t->alive--;
+        give_up(s);
 }
 
 static int sink_send(void *ctx, const struct udp_train *train)
@@ -454,6 +465,12 @@ static int set_up(struct load_thread *t)
     return 0;
 }
 
+/* |whole| in |parts| parts that differ by one at most. */
+static uint64_t share(uint64_t whole, uint64_t parts, unsigned index)
+{
+    return whole / parts + (index < whole % parts);
+}
+
 static void start_loop(struct load_thread *t)
 {
     ev_io_init(&t->timer, on_timer, t->timer_fd, EV_READ);
@@ -465,9 +482,12 @@ static void start_loop(struct load_thread *t)
     t->now_ns = clock_monotonic_ns();
     t->timer_at_ns = CLOCK_NEVER;
     t->stop_at_ns = t->config->duration_ns != 0 ? t->now_ns + t->config->duration_ns : CLOCK_NEVER;
-    for (unsigned i = 0; i < t->slot_count; i++)
+    uint64_t requests = t->left;
+    for (unsigned i = 0; i < t->slot_count; i++) {
+        t->slots[i].left = t->config->hold_ns != 0 ? share(requests, t->slot_count, i) : UINT64_MAX;
         if (connect_slot(&t->slots[i]) != 0)
-            t->alive--;
+            give_up(&t->slots[i]);
+    }
 }
 
 static uint64_t thread_cpu_ns(void)
@@ -515,12 +535,6 @@ static void *run(void *ctx)
     tear_down(t);
     atomic_store(&t->ended, true);
     return NULL;
-}
-
-/* |whole| in |parts| parts that differ by one at most. */
-static uint64_t share(uint64_t whole, uint64_t parts, unsigned index)
-{
-    return whole / parts + (index < whole % parts);
 }
 
 struct load_thread *load_thread_start(const struct load_config *config, unsigned index)

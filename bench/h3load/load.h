@@ -35,7 +35,8 @@ struct load_config {
     uint64_t requests; /* in all; 0: for |duration_ns| */
     uint64_t clients, streams, threads;
     uint64_t duration_ns;
-    uint64_t hold_ns; /* keep the connections, idle, for so long after the last request */
+    /* Not 0: each client makes its share of the requests, then stays, idle, for so long after the last one of all. */
+    uint64_t hold_ns;
     uint64_t idle_timeout_ns, handshake_timeout_ns;
     const uint8_t *body; /* NULL: no content */
     size_t body_len;

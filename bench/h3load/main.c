@@ -185,7 +185,7 @@ static int parse(struct h3load *l, int argc, char **argv, bool *done)
          .max = THREADS_MAX, .preset = "1", .help = "threads"},
         {.name = "churn", .kind = OPTION_FLAG, .to = &c->churn, .help = "a new connection for each request"},
         {.name = "hold", .value = "DURATION", .kind = OPTION_DURATION, .to = &c->hold_ns, .max = day,
-         .help = "with -n: keep the connections, idle, for so long after the last request"},
+         .help = "with -n: each connection makes its share, then stays, idle, for so long after the last request"},
         {.letter = 'd', .name = "data", .value = "FILE", .kind = OPTION_TEXT, .to = &l->body_file,
          .help = "POST the file's content", .group = "Requests"},
         {.letter = 'H', .name = "header", .value = "FIELD", .kind = OPTION_CALL, .parse = take_header,

@@ -95,6 +95,7 @@ def refuses(setup, scratch):
         check(0 < connections["opened"] < 800, str(connections))
         check(requests["status_2xx"] > 0, str(requests))
         check(requests["status_2xx"] + requests["status_5xx"] == requests["done"], f"answers are missing: {requests}")
+        check(connections["ends"]["refused"] > 0, f"not by name: {connections}")
         check("stage refuse entered" in server.log(), "the stage was not told")
         if rss_is_told(setup):
             peak = server.memory("VmHWM")
@@ -103,12 +104,28 @@ def refuses(setup, scratch):
     return f"{connections['opened']} opened, {connections['failed']} refused, {requests['status_5xx']} answered 503"
 
 
+@case("memory-limit-serves-whom-it-accepts", options=None, foreign_clients=False)
+def serves(setup, scratch):
+    """Far more connections are asked for than fit, and stay: each is refused by name, or its request answered."""
+    with running(setup, scratch, ("--memory-limit", "48M")) as server:
+        found = h3load(server, "-n", "2500", "-c", "2500", "--hold", "300ms", expect=1)
+        requests, connections = found["requests"], found["connections"]
+        refused = connections["ends"]["refused"]
+        check(refused > 0 and "stage refuse entered" in server.log(), f"nobody was refused: {connections}")
+        check(0 < connections["opened"] == 2500 - refused, f"some got no answer: {connections}")
+        check(requests["status_2xx"] == connections["opened"], f"accepted, not served: {requests} {connections}")
+        if rss_is_told(setup):
+            peak = server.memory("VmHWM")
+            check(peak < (48 << 20) + (8 << 20), f"{peak >> 20} MiB of RSS")
+    return f"{connections['opened']} served, {refused} refused"
+
+
 @case("stats-tell-memory", options=("--memory-limit", "48M"))
 def stats(server):
     memory = json.loads(curl_expect(server, 200, "/stats")[1])["memory"]
     check(memory["limit_bytes"] == 48 << 20 and 0 < memory["held_bytes"] < 48 << 20, str(memory))
     check(memory["stage"] == "free", str(memory))
-    check(memory["entered"] == dict.fromkeys(("trim", "credit", "shed", "goaway", "refuse"), 0), str(memory))
+    check(memory["entered"] == dict.fromkeys(("trim", "credit", "goaway", "refuse", "shed"), 0), str(memory))
 
 
 @case("memtrace-tells-accounts", options=("--memtrace",), foreign_clients=False)

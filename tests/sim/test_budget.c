@@ -277,8 +277,6 @@ static void test_shed_answers_503(void)
     CHECK(!sim_run(sim, sim_never, 500 * NS_PER_MS));
     CHECK_U64(other->complete, 6);
     CHECK_U64(other->last_status, 503);
-    CHECK(sim_run(sim, sim_all_done, 60 * NS_PER_S));
-    check_whole(busy);
     CHECK_U64(HP_READ(sim->metrics.requests_shed), 5);
     CHECK_U64(HP_READ(sim->metrics.responses_5xx), 5);
     CHECK_U64(HP_READ(sim->metrics.connections_sent_away), 0);
@@ -288,12 +286,21 @@ static void test_shed_answers_503(void)
     other->wanted++;
     check_served(sim);
     CHECK_U64(other->last_status, 200);
+    check_whole(busy);
     CHECK_U64(HP_READ(sim->metrics.requests_shed), 5);
     ballast_enter(&ballast, BUDGET_SHED);
     check_entered(sim, BUDGET_SHED, 2);
     ballast_drop(&ballast);
     ballast_fini(&ballast);
     sim_free(sim);
+}
+
+static bool one_has_left(struct sim *sim)
+{
+    for (unsigned i = 0; i < sim->client_count; i++)
+        if (sim->client[i]->client.end != CLIENT_END_NONE)
+            return true;
+    return false;
 }
 
 static void test_goaway_sends_idle_ones_away(void)
@@ -304,7 +311,9 @@ static void test_goaway_sends_idle_ones_away(void)
     ballast_init(&ballast, sim);
     start_two(sim, &busy, &idle);
     ballast_enter(&ballast, BUDGET_GOAWAY);
-    CHECK(!sim_run(sim, sim_never, 300 * NS_PER_MS));
+    CHECK(!sim_run(sim, sim_never, CONN_QUIET_NS / 2));
+    CHECK_U64(idle->client.end, CLIENT_END_NONE); /* not for long enough */
+    CHECK(sim_run(sim, one_has_left, CONN_QUIET_NS));
     CHECK_U64(idle->client.end, CLIENT_END_PEER);
     CHECK_U64(ngtcp2_conn_get_ccerr(idle->client.quic)->error_code, NGHTTP3_H3_NO_ERROR);
     CHECK_U64(busy->client.end, CLIENT_END_NONE);
@@ -312,7 +321,7 @@ static void test_goaway_sends_idle_ones_away(void)
     CHECK_U64(HP_READ(sim->metrics.connections_sent_away), 1);
     CHECK(sim_run(sim, sim_all_done, 60 * NS_PER_S));
     check_whole(busy);
-    CHECK(sim_run(sim, sim_no_conns, 2 * NS_PER_S)); /* idle by now, too */
+    CHECK(sim_run(sim, sim_no_conns, CONN_QUIET_NS + 2 * NS_PER_S)); /* idle by now, too */
     CHECK_U64(HP_READ(sim->metrics.connections_sent_away), 2);
     CHECK_U64(HP_READ(sim->metrics.connections_refused), 0);
     check_entered(sim, BUDGET_GOAWAY, 1);
@@ -322,7 +331,28 @@ static void test_goaway_sends_idle_ones_away(void)
     sim_free(sim);
 }
 
-/* Who connects in that stage is let in: his first request is answered, with 503, before he is sent away. */
+/* As many as it takes, which is one at a time of a worker that is one of many; those first that came first. */
+static void test_goaway_takes_turns(void)
+{
+    struct sim *sim = new_sim(64, LIMIT);
+    struct ballast ballast;
+    ballast_init(&ballast, sim);
+    for (unsigned i = 0; i < 3; i++) {
+        new_client(sim, "/health", 1, 1);
+        CHECK(sim_run(sim, sim_all_done, NS_PER_S));
+    }
+    ballast_enter(&ballast, BUDGET_GOAWAY);
+    CHECK(sim_run(sim, one_has_left, CONN_QUIET_NS + NS_PER_S));
+    CHECK_U64(sim->client[0]->client.end, CLIENT_END_PEER);
+    CHECK_U64(HP_READ(sim->metrics.connections_sent_away), 1);
+    CHECK(sim_run(sim, sim_no_conns, 5 * NS_PER_S));
+    CHECK_U64(HP_READ(sim->metrics.connections_sent_away), 3);
+    ballast_drop(&ballast);
+    ballast_fini(&ballast);
+    sim_free(sim);
+}
+
+/* Who connects in that stage is let in, and has time for his first request before he is sent away. */
 static void test_goaway_lets_handshakes_complete(void)
 {
     struct sim *sim = new_sim(1, LIMIT);
@@ -332,13 +362,18 @@ static void test_goaway_lets_handshakes_complete(void)
     struct sim_client *c = new_client(sim, "/health", 1, 1);
     CHECK(sim_run(sim, sim_all_done, 2 * NS_PER_S));
     CHECK_U64(c->complete, 1);
-    CHECK_U64(c->last_status, 503);
-    CHECK(sim_run(sim, sim_no_conns, 2 * NS_PER_S));
+    CHECK_U64(c->last_status, 200);
+    CHECK(sim_run(sim, sim_no_conns, CONN_QUIET_NS + 2 * NS_PER_S));
     CHECK_U64(HP_READ(sim->metrics.connections_sent_away), 1);
     ballast_drop(&ballast);
     check_served(sim);
     ballast_fini(&ballast);
     sim_free(sim);
+}
+
+static bool some_wait(struct sim *sim)
+{
+    return HP_READ(sim->metrics.initials_waited) >= 2 * 40;
 }
 
 static void test_refuse_refuses_new_ones(void)
@@ -352,8 +387,7 @@ static void test_refuse_refuses_new_ones(void)
     struct sim_client *late = new_client(sim, "/health", 0, 1);
     CHECK(!sim_run(sim, sim_never, 200 * NS_PER_MS));
     CHECK(!late->open);
-    CHECK_U64(late->client.end, CLIENT_END_PEER);
-    CHECK_U64(ngtcp2_conn_get_ccerr(late->client.quic)->error_code, NGTCP2_CONNECTION_REFUSED);
+    CHECK_U64(late->client.end, CLIENT_END_REFUSED);
     CHECK_U64(HP_READ(sim->metrics.connections_accepted), 2);
     CHECK_U64(HP_READ(sim->metrics.connections_refused), 2); /* its Initials */
     CHECK_U64(busy->complete, 0);
@@ -367,7 +401,33 @@ static void test_refuse_refuses_new_ones(void)
     sim_free(sim);
 }
 
+/* Those in line too are told at once, long before they send their first packets again; who was accepted is served. */
+static void test_refuse_answers_the_line(void)
+{
+    struct sim *sim = new_sim(1, LIMIT);
+    struct ballast ballast;
+    unsigned served = 0, refused = 0;
+    ballast_init(&ballast, sim);
+    for (unsigned i = 0; i < 60; i++)
+        new_client(sim, "/health", 1, 1);
+    CHECK(sim_run(sim, some_wait, NS_PER_S));
+    ballast_enter(&ballast, BUDGET_REFUSE);
+    CHECK(!sim_run(sim, sim_never, 300 * NS_PER_MS));
+    for (unsigned i = 0; i < 60; i++) {
+        served += sim->client[i]->complete == 1 && sim->client[i]->last_status == 200;
+        refused += sim->client[i]->client.end == CLIENT_END_REFUSED;
+    }
+    CHECK(served > 0);
+    CHECK(refused > 16); /* more than a turn has answers for */
+    CHECK_U64(served + refused, 60);
+    CHECK_U64(HP_READ(sim->metrics.connections_accepted), served);
+    ballast_drop(&ballast);
+    ballast_fini(&ballast);
+    sim_free(sim);
+}
+
 TEST_MAIN(TEST(test_burst_takes_turns), TEST(test_datagrams_in_any_order), TEST(test_stalled_clients_hold_nobody_up),
           TEST(test_streams_are_given_by_share), TEST(test_first_credit_is_a_share), TEST(test_shed_answers_503),
-          TEST(test_goaway_sends_idle_ones_away), TEST(test_goaway_lets_handshakes_complete),
-          TEST(test_refuse_refuses_new_ones))
+          TEST(test_goaway_sends_idle_ones_away), TEST(test_goaway_takes_turns),
+          TEST(test_goaway_lets_handshakes_complete), TEST(test_refuse_refuses_new_ones),
+          TEST(test_refuse_answers_the_line))

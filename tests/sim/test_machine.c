@@ -185,7 +185,7 @@ static void test_drain_finishes_what_is_in_flight(void)
     sim_connect(late);
     CHECK(!sim_run(sim, sim_never, 1 * NS_PER_S));
     CHECK(!late->open);
-    CHECK_U64(late->client.end, CLIENT_END_PEER); /* refused, not ignored */
+    CHECK_U64(late->client.end, CLIENT_END_REFUSED); /* refused, not ignored */
     sim_free(sim);
 }
 
@@ -221,7 +221,7 @@ static void test_connection_limit_refuses(void)
     check_complete(c[0], 200);
     check_complete(c[1], 200);
     CHECK(!c[2]->open);
-    CHECK_U64(c[2]->client.end, CLIENT_END_PEER);
+    CHECK_U64(c[2]->client.end, CLIENT_END_REFUSED);
     CHECK_U64(HP_READ(sim->metrics.connections_refused), 2); /* Initials: a ClientHello with ML-KEM takes two */
     sim_free(sim);
 }
