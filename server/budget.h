@@ -4,7 +4,8 @@
  * with hysteresis (hp_pool_manager_set_pressure); each contains those before it. What is in flight completes in every
  * stage; gets fail only beyond the last one, at the limit itself. What costs nobody anything comes first, and newcomers
  * are refused before those who are connected are: what handshakes in flight still take when the stage "refuse" is
- * entered fits below "shed", so whoever is accepted is served.
+ * entered fits below "shed", and if it does not their first requests are answered all the same: whoever is accepted is
+ * served.
  *
  *   stage     entered at  left below   then
  *   trim          50 %       45 %      idle memory goes back five times as often
@@ -12,7 +13,7 @@
  *                                      as many handshakes run at a time
  *   goaway        91 %       88 %      connections that are idle are told to go away, those first that came first
  *   refuse      95.5 %       91 %      new connections are refused
- *   shed          98 %     96.5 %      new requests are answered with 503
+ *   shed          98 %     96.5 %      new requests are answered with 503, but for a connection's first one
  */
 #ifndef SERVER_BUDGET_H
 #define SERVER_BUDGET_H

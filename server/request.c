@@ -167,7 +167,7 @@ void request_ready(struct http_request *r, bool fin)
 {
     METRIC_ADD(r->env->metrics, requests, 1);
     r->state = fin ? REQUEST_COMPLETE : REQUEST_CONTENT;
-    if (r->env->shedding && r->refuse == 0) {
+    if (r->env->shedding && r->stream_id != 0 && r->refuse == 0) { /* who has just been accepted is served once */
         METRIC_ADD(r->env->metrics, requests_shed, 1);
         refuse(r, 503);
     }

@@ -40,7 +40,7 @@ struct request_env {
     uint64_t wall_offset_ns; /* wall clock less monotonic clock */
     uint64_t now_ns;         /* of this loop turn */
     bool draining;
-    bool shedding;   /* for want of memory: new requests are answered with 503 */
+    bool shedding;   /* for want of memory: new requests are answered with 503, but for a connection's first one */
     uint64_t date_s; /* wall clock that |date| says, in seconds; it is written anew when that has changed */
     char date[CLOCK_HTTP_DATE_CAP];
 };

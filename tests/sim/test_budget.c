@@ -272,15 +272,21 @@ static void test_shed_answers_503(void)
     struct sim_client *busy, *other;
     ballast_init(&ballast, sim);
     start_two(sim, &busy, &other);
+    struct sim_client *fresh = new_client(sim, "/health", 0, 1);
+    CHECK(!sim_run(sim, sim_never, 200 * NS_PER_MS));
+    CHECK(fresh->open);
     ballast_enter(&ballast, BUDGET_SHED);
     other->wanted += 5;
+    fresh->wanted = 1;
     CHECK(!sim_run(sim, sim_never, 500 * NS_PER_MS));
+    CHECK_U64(fresh->complete, 1);
+    CHECK_U64(fresh->last_status, 200); /* it was accepted, and has not been served before */
     CHECK_U64(other->complete, 6);
     CHECK_U64(other->last_status, 503);
     CHECK_U64(HP_READ(sim->metrics.requests_shed), 5);
     CHECK_U64(HP_READ(sim->metrics.responses_5xx), 5);
     CHECK_U64(HP_READ(sim->metrics.connections_sent_away), 0);
-    CHECK_U64(HP_READ(sim->metrics.connections_active), 2);
+    CHECK_U64(HP_READ(sim->metrics.connections_active), 3);
     check_entered(sim, BUDGET_SHED, 1);
     ballast_drop(&ballast);
     other->wanted++;
