@@ -135,7 +135,7 @@ def run(options, children, scratch):
     described, pinning = machine.describe(), machine.choose_pinning(os.sched_getaffinity(0))
     namespace.enter()
     servers.write_files(scratch, CHECKOUT / "certs")
-    for root, _ in found.values():
+    for root in {root for root, _ in found.values()}:
         servers.mount_root(root, scratch)
     children.start(servers.files_command(scratch), pinning.load, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     h3load, began = H3load(options.build / "h3load"), time.monotonic()

@@ -35,8 +35,8 @@ def notes_of(about, rows, names, absent, rounds):
         "kernel's count for all the server's processes.",
         "CPU per request and per KiB is without new connections, which the same round has measured, with one small "
         "request each. Requests/s includes them.",
-        "All over a loopback with an MTU of 1500, with the same certificate (ECDSA P-256), cipher and group; congestion "
-        "control, pacing and segmentation offload as each has them by default.",
+        "All over a loopback with an MTU of 1500, with the same certificate (ECDSA P-256), cipher and group; "
+        "congestion control, pacing and segmentation offload as each has them by default.",
     ]
 
 
@@ -44,7 +44,8 @@ def heads(about):
     m, o = about["machine"], about["options"]
     return [
         f"commit {about['commit']}",
-        f"{m['cpu']}, {m['cpus_allowed']} of {m['cpus']} CPUs, {m['memory_mib']} MiB, {m['kernel']} {m['architecture']}",
+        f"{m['cpu']}, {m['cpus_allowed']} of {m['cpus']} CPUs, {m['memory_mib']} MiB, {m['kernel']} "
+        f"{m['architecture']}",
         f"{o['rounds']} rounds of each server, {o['duration_s']:g} s a load; took {about['took_s']:.0f} s",
     ]
 

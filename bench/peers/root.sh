@@ -1,18 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# root.sh NAME PACKAGE PROGRAM [SUITE]: prepares .deps/peers-SUITE/NAME, a root file system that holds one server of a
+# root.sh PACKAGE PROGRAM [SUITE]: prepares .deps/peers-SUITE/PACKAGE, a root file system that holds one server of a
 # newer Debian suite (forky, or PEERS_SUITE), and checks that its PROGRAM starts. Each server has a root of its own, so
 # that one which can't be had costs only itself. A second run does nothing. Exit status 77 and one line when it can't be
 # had here.
 set -eu
 
-name=$1 package=$2 program=$3 suite=${4:-${PEERS_SUITE:-forky}}
+package=$1 program=$2 suite=${3:-${PEERS_SUITE:-forky}}
 checkout=$(cd "$(dirname "$0")/../.." && pwd)
-who=$name
+who=$package
 . "$checkout/tests/support/debian-root.sh"
 
-root=$checkout/.deps/peers-$suite/$name
+root=$checkout/.deps/peers-$suite/$package
 stamp=$root.stamp
 recipe=$(cat "$0" "$checkout/tests/support/debian-root.sh" | cksum)
 [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$recipe" ] || { echo "$root"; exit 0; }

@@ -26,7 +26,6 @@ from processes import POLL_S, START_S, Failure, last_line
 HERE = Path(__file__).resolve().parent
 PORT, FILES_PORT = 4433, 8080
 ROOT_S, END_S = 300, 10
-CACHED = "/data/64K", "/data/10M"
 FILES = {"/data/20": 20, "/data/64K": 64 << 10, "/data/10M": 10 << 20}
 
 NGINX = f"""\
@@ -98,18 +97,24 @@ https://127.0.0.1:{PORT} {{
 }}
 """
 
-# A peer: package and program of a Debian suite (None: the newest asked for), its configuration, its command, how it
-# says its version; `files`: it needs a server to fill its cache from.
-Peer = namedtuple("Peer", "name package program suite config command version files", defaults=(False,))
+# A peer: package and program of a Debian suite (None: the newest asked for), its configuration, its command, what makes
+# it say its version (None: nothing does), its environment beside the usual.
+Peer = namedtuple("Peer", "name package program suite config command version environment", defaults=((),))
 
+CADDY_ARGUMENTS = ("run", "--adapter", "caddyfile", "--config", "/peers/caddy.conf")
+NGTCP2_ARGUMENTS = ("--quiet", "--no-quic-dump", "--no-http-dump", "--htdocs=/peers/www", "127.0.0.1", PORT,
+                    "/peers/key.pem", "/peers/cert.pem")
+
+# nginx sends packets singly by default. Debian builds Caddy so that Go leaves out X25519MLKEM768 unless told. forky has
+# no ngtcp2-server any more.
 PEERS = (
     Peer("nginx", "nginx", "/usr/sbin/nginx", None, NGINX, ("-c", "/peers/nginx.conf"), ("-v",)),
-    Peer("haproxy", "haproxy", "/usr/sbin/haproxy", None, HAPROXY, ("-db", "-f", "/peers/haproxy.conf"), ("-v",), True),
-    Peer("caddy", "caddy", "/usr/bin/caddy", None, CADDY,
-         ("run", "--adapter", "caddyfile", "--config", "/peers/caddy.conf"), ("version",)),
-    Peer("ngtcp2-server", "ngtcp2-server", "/usr/sbin/gtlsserver", "trixie", "",
-         ("--quiet", "--no-quic-dump", "--no-http-dump", "--htdocs=/peers/www", "127.0.0.1", PORT, "/peers/key.pem",
-          "/peers/cert.pem"), ("--version",)),
+    Peer("nginx-gso", "nginx", "/usr/sbin/nginx", None, NGINX.replace("    server {", "    quic_gso on;\n    server {"),
+         ("-c", "/peers/nginx-gso.conf"), ("-v",)),
+    Peer("haproxy", "haproxy", "/usr/sbin/haproxy", None, HAPROXY, ("-db", "-f", "/peers/haproxy.conf"), ("-v",)),
+    Peer("caddy", "caddy", "/usr/bin/caddy", None, CADDY, CADDY_ARGUMENTS, ("version",),
+         (("GODEBUG", "tlsmlkem=1"),)),
+    Peer("ngtcp2-server", "ngtcp2-server", "/usr/sbin/gtlsserver", "trixie", "", NGTCP2_ARGUMENTS, None),
 )
 
 
@@ -118,14 +123,14 @@ PEERS = (
 
 def prepare_root(peer):
     """The peer's root; raises Failure with the reason when it can't be had."""
-    command = ["sh", HERE / "root.sh", peer.name, peer.package, peer.program] + ([peer.suite] if peer.suite else [])
+    command = ["sh", HERE / "root.sh", peer.package, peer.program] + ([peer.suite] if peer.suite else [])
     try:
         done = subprocess.run(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                               timeout=ROOT_S)
     except (OSError, subprocess.SubprocessError) as error:
         raise Failure(f"its root can't be prepared: {error}") from None
     if done.returncode != 0:
-        raise Failure(last_line(done.stdout).removeprefix(f"{peer.name}: "))
+        raise Failure(last_line(done.stdout).removeprefix(f"{peer.package}: "))
     return Path(last_line(done.stdout))
 
 
@@ -143,13 +148,16 @@ def write_files(scratch, certs):
 
 
 def mount_root(root, scratch):
-    """Makes /dev, which is empty in a root, and the scratch folder visible in it."""
+    """Makes /dev and /proc, which are empty in a root, and the scratch folder visible in it."""
     bind("/dev", root / "dev")
+    bind("/proc", root / "proc")
     bind(scratch, root / "peers")
 
 
 def version_of(peer, root):
     """What the peer says of its version: the first number with dots."""
+    if peer.version is None:
+        return "version not told"
     done = subprocess.run(["chroot", str(root), peer.program, *peer.version], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20)
     found = re.search(r"\d+\.\d+[\w.~+-]*", done.stdout)
@@ -191,7 +199,7 @@ class PeerServer:
         self.log = tempfile.NamedTemporaryFile(prefix="h3pool-peers-", suffix=".log")
         command = ["unshare", "--pid", "--fork", "--kill-child", "chroot", root, peer.program, *peer.command]
         environment = {"PATH": "/usr/sbin:/usr/bin", "HOME": "/peers", "XDG_DATA_HOME": "/peers",
-                       "XDG_CONFIG_HOME": "/peers"}
+                       "XDG_CONFIG_HOME": "/peers", **dict(peer.environment)}
         self.process = children.start(command, cpus, stdout=self.log, stderr=self.log, env=environment)
         try:
             self.wait_ready()
