@@ -22,10 +22,14 @@ MTU = 1500
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def call(what, result):
-    """Raises Failure for a C call that has failed; `what` it was to do."""
+class Forbidden(Failure):
+    """There are no namespaces for this process."""
+
+
+def call(what, result, kind=Failure):
+    """Raises Failure, or a kind of it, for a C call that has failed; `what` it was to do."""
     if result != 0:
-        raise Failure(f"{what}: {os.strerror(ctypes.get_errno())}")
+        raise kind(f"{what}: {os.strerror(ctypes.get_errno())}")
 
 
 def bind(source, target):
@@ -41,9 +45,9 @@ def loopback_up():
 
 
 def enter():
-    """Leaves the system's network and mounts for new ones; raises Failure where that is forbidden."""
+    """Leaves the system's network and mounts for new ones; raises Forbidden where there are none to be had."""
     call("no namespaces here (they need root, and are forbidden in most containers)",
-         LIBC.unshare(CLONE_NEWNS | CLONE_NEWNET))
+         LIBC.unshare(CLONE_NEWNS | CLONE_NEWNET), Forbidden)
     call("keeping mounts private", LIBC.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
     loopback_up()
 

@@ -178,7 +178,7 @@ def main():
             return run(options, children, Path(scratch))
     except Failure as error:
         print(f"peers: {error}", file=sys.stderr)
-        return EXIT_INCOMPLETE
+        return EXIT_UNAVAILABLE if isinstance(error, namespace.Forbidden) else EXIT_INCOMPLETE
     except KeyboardInterrupt:
         print("\npeers: interrupted; nothing was written", file=sys.stderr)
         return EXIT_INTERRUPTED

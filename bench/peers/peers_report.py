@@ -10,6 +10,7 @@ from report import disturbance_notes, pace_notes, limit_notes, pinning_note
 from table import wrapped
 
 FORMAT = 1
+DISTURBED_MAX = 6  # rounds told one by one
 
 
 def absent_notes(absent):
@@ -27,16 +28,21 @@ def failure_notes(rows, names):
     return [f"{name}: {', '.join(dict.fromkeys(titles))}: {reason}." for (name, reason), titles in found.items()]
 
 
+def short(notes):
+    """The notes on disturbed rounds; where they are many, the first, which says how many."""
+    return notes if len(notes) <= 1 + DISTURBED_MAX else [notes[0].rstrip(":") + " (by round: peers.json)."]
+
+
 def notes_of(about, rows, names, absent, rounds):
     notes = [pinning_note(about["options"])] + absent_notes(absent) + failure_notes(rows, names)
-    notes += disturbance_notes(rounds) + pace_notes(rounds) + limit_notes(rounds)
+    notes += short(disturbance_notes(rounds)) + pace_notes(rounds) + limit_notes(rounds)
     return notes + [
         "The measure is the best of " + ", ".join(ratios.BARRED) + "; the others are for information. CPU is the "
         "kernel's count for all the server's processes.",
         "CPU per request and per KiB is without new connections, which the same round has measured, with one small "
         "request each. Requests/s includes them.",
         "All over a loopback with an MTU of 1500, with the same certificate (ECDSA P-256), cipher and group; "
-        "congestion control, pacing and segmentation offload as each has them by default.",
+        "congestion control, pacing and, but for nginx-gso, segmentation offload as each has them by default.",
     ]
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # root.sh PACKAGE PROGRAM [SUITE]: prepares .deps/peers-SUITE/PACKAGE, a root file system that holds one server of a
-# newer Debian suite (forky, or PEERS_SUITE), and checks that its PROGRAM starts. Each server has a root of its own, so
+# newer Debian suite (forky, or PEERS_SUITE), and has its PROGRAM. Each server has a root of its own, so
 # that one which can't be had costs only itself. A second run does nothing. Exit status 77 and one line when it can't be
 # had here.
 set -eu

@@ -4,6 +4,9 @@
 import contextlib
 import io
 import json
+import os
+import subprocess
+import sys
 import tempfile
 import unittest
 from argparse import ArgumentTypeError
@@ -71,6 +74,37 @@ class Kernel(unittest.TestCase):
         self.assertEqual(servers.descendants(parents, 10), {10, 11, 12, 13})
         self.assertEqual(servers.descendants(parents, 99), {99})
         self.assertEqual(servers.descendants({5: 6, 6: 5}, 5), {5, 6})
+
+
+# A peer of two processes, in namespaces of a process of its own: what it uses is added up, and both end.
+TWO_PROCESSES = """
+import os, sys, time
+import namespace, servers
+from processes import Children
+program = "import os, socket, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', {port}));" \\
+          "os.fork(); time.sleep(60)".format(port=servers.PORT)
+namespace.enter()
+peer = servers.Peer("two", "", sys.executable, None, "", ("-c", program), None)
+with Children() as children:
+    with servers.PeerServer(children, peer, "/", None) as server:
+        deadline = time.monotonic() + 10
+        while len(server.pids()) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        pids = server.pids()
+        assert len(pids) == 3, pids
+        assert server.usage().cpu_s > 0 and server.memory("VmRSS") > 1 << 20
+    assert not any(os.path.exists("/proc/%d" % pid) for pid in pids), "something still runs"
+    assert not children.running
+"""
+
+
+class Ends(unittest.TestCase):
+    def test_all_processes_end(self):
+        done = subprocess.run([sys.executable, "-c", TWO_PROCESSES], capture_output=True, text=True, timeout=60,
+                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        if "Forbidden" in done.stderr:
+            self.skipTest("no namespaces here")
+        self.assertEqual(done.returncode, 0, done.stderr)
 
 
 class Readings(unittest.TestCase):
@@ -192,6 +226,12 @@ class Report(unittest.TestCase):
                           "ratio": 1.0})
         figure = next(f for f in found["figures"] if f["key"] == "dm_cpu")
         self.assertEqual(figure["servers"]["nginx"]["failed"], "no such group")
+
+
+    def test_many_disturbed_rounds_are_told_at_once(self):
+        rounds = [{**ROUNDS[0], "disturbed": ["other processes used 50 % of a CPU"]}] * 7
+        self.assertEqual(len(peers_report.short(peers_report.disturbance_notes(rounds))), 1)
+        self.assertEqual(len(peers_report.short(peers_report.disturbance_notes(rounds[:6]))), 7)
 
 
 class Options(unittest.TestCase):
