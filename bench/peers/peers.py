@@ -55,8 +55,8 @@ def parse(argv, environment):
         return environment.get(name) or default
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=rounds, default=preset("ROUNDS", "5"), help="rounds of each server (5)")
-    parser.add_argument("--duration", type=duration, default=preset("DURATION", "400ms"), help="of a load (400ms)")
+    parser.add_argument("--rounds", type=rounds, default=preset("ROUNDS", "7"), help="rounds of each server (7)")
+    parser.add_argument("--duration", type=duration, default=preset("DURATION", "300ms"), help="of a load (300ms)")
     parser.add_argument("--only", type=peer_names, default=preset("PEERS", ""), metavar="NAMES",
                         help="these peers beside our builds (all)")
     parser.add_argument("--build", type=Path, default=CHECKOUT / "build", help="where the programs are")

@@ -237,7 +237,7 @@ class Report(unittest.TestCase):
 class Options(unittest.TestCase):
     def test_defaults(self):
         options = peers.parse([], {"ROUNDS": "", "DURATION": ""})
-        self.assertEqual((options.rounds, options.duration), (5, 0.4))
+        self.assertEqual((options.rounds, options.duration), (7, 0.3))
         self.assertEqual(options.only, [peer.name for peer in servers.PEERS])
 
     def test_environment(self):
