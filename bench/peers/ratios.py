@@ -25,11 +25,12 @@ TITLES = {
     "a1": "(a1) 20 bytes, 64 x 1",
     "b": "(b) 64 KiB, 10 x 32",
     "c": "(c) 10 MiB, 1 x 1",
-    "d": "(d) new connection",
-    "dm": f"(d) {HYBRID}",
+    "d": "(d) new connection, 4 at a time",
+    "d16": "(d16) 16 at a time",
+    "dm": f"(dm) {HYBRID}, 4",
 }
 UNITS = {"b": "ns/KiB", "c": "ns/KiB"}
-KEYS = tuple(w.key for w in WORKLOADS) + tuple(key for key, _ in HANDSHAKES)
+KEYS = tuple(w.key for w in WORKLOADS) + tuple(h.key for h in HANDSHAKES)
 
 FIGURES = (
     *(Figure(f"{key}_cpu", "cpu", TITLES[key], UNITS.get(key, "us")) for key in KEYS),

@@ -216,7 +216,7 @@ class Report(unittest.TestCase):
         out, markdown, found = self.published(samples, {"caddy": "no such package"})
         for text in (" ".join(out.split()), markdown):
             self.assertIn("caddy was left out: no such package.", text)
-            self.assertIn("nginx: (d) X25519MLKEM768: no such group.", text)
+            self.assertIn("nginx: (dm) X25519MLKEM768, 4: no such group.", text)
             self.assertIn("The load side was the limit (a load thread at 90 % or more): (a) (1 of 1 rounds)", text)
         self.assertEqual(found["left_out"], {"caddy": "no such package"})
         figure = next(f for f in found["figures"] if f["key"] == "a_cpu")
