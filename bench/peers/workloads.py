@@ -31,7 +31,7 @@ WORKLOADS = (
     Workload("c", "/data/10M", 10 << 20, 1, 1, 50),
 )
 
-# New connections: so many at a time, with a group. The more there are, the less each costs, in some servers more so than
+# New connections: so many at a time, with a group. The more there are, the less each costs, in some servers more than
 # in others.
 Handshakes = namedtuple("Handshakes", "key group clients")
 HANDSHAKES = (Handshakes("d", GROUP, 4), Handshakes("d16", GROUP, 16), Handshakes("dm", HYBRID, 4))
