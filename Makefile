@@ -10,7 +10,7 @@ CACHE := $(BUILD)/CMakeCache.txt
 STAMP := $(BUILD)/.deps-$(or $(H3POOL_DEPS),auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run compare bench test check clean setup gone
+.PHONY: help build run compare bench peers test check clean setup gone
 
 help: ## list the commands
 	@echo "h3pool: an HTTP/3 server whose memory is a contract"
@@ -54,6 +54,10 @@ bench: $(CACHE) certs/localhost.pem ## pools against four allocators, handlers, 
 	@sh certs/make-certs.sh
 	@cmake --build $(BUILD) -j $(JOBS) --target benchmarks -- --quiet
 	@sh bench/micro/run.sh
+
+peers: build certs/localhost.pem ## nginx, HAProxy, Caddy and both builds under the same load (as root); reports/peers/
+	@sh certs/make-certs.sh
+	@sh bench/peers/run.sh
 
 test: build certs/localhost.pem ## every test that needs no special rights; ends with one line
 	@sh tests/run.sh test

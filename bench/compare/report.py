@@ -52,7 +52,7 @@ def pace_notes(rounds):
         return []
     return [f"In {len(slower)} of {len(paces)} timed rounds the server's CPU took {min(slower):.0f} to "
             f"{max(slower):.0f} % more time for a fixed piece of work than at its best: a neighbour on the same core "
-            "of the host, or the clock rate. CPU times and rates vary with that, in both builds."]
+            "of the host, or the clock rate. CPU times and rates vary with that, in every column."]
 
 
 def limit_notes(rounds):

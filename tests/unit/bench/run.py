@@ -6,7 +6,7 @@ import unittest
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[2] / "bench" / "compare"), str(HERE.parents[2] / "bench" / "micro"), str(HERE)]
+sys.path[:0] = [*(str(HERE.parents[2] / "bench" / name) for name in ("compare", "micro", "peers")), str(HERE)]
 
 
 def main():
