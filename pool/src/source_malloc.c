@@ -93,6 +93,8 @@ void *hp_malloc_get_more(struct hp_byte_pool *pool, size_t bytes)
 void *hp_byte_pool_get_slow(struct hp_byte_pool *pool, size_t bytes)
 {
     check_owner(pool);
+    if (HP_UNLIKELY(bytes > SIZE_MAX / 2)) /* who looks at malloc's calls takes them for a mistake */
+        return refused(pool);
     void *block = malloc(bytes != 0 ? bytes : 1);
     return counted(pool, block, malloc_usable_size(block));
 }
