@@ -80,8 +80,8 @@ valgrind_unit() {
         if valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite "$0" >"$0.log" 2>&1
         then echo "ok $0"; else echo "FAIL $0"; cat "$0.log"; fi' >build/log/valgrind.programs
     cat build/log/valgrind.programs
-    passed=$(grep -c '^ok build/' build/log/valgrind.programs)
-    echo "$passed passed, $(grep -c '^FAIL build/' build/log/valgrind.programs) failed"
+    clean=$(grep -c '^ok build/' build/log/valgrind.programs)
+    echo "$clean passed, $(grep -c '^FAIL build/' build/log/valgrind.programs) failed"
 }
 
 valgrind_e2e() {
