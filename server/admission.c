@@ -10,12 +10,13 @@
 
 #include <string.h>
 
-void admission_init(struct admission *a, struct hp_byte_pool *pool, uint64_t young_max)
+void admission_init(struct admission *a, struct hp_byte_pool *pool, uint64_t young_max, uint64_t waiting_bytes_max)
 {
     *a = (struct admission){
         .pool = pool,
         .young_max = young_max,
         .half_open_max = young_max * ADMISSION_HALF_OPEN_FACTOR,
+        .waiting_bytes_max = waiting_bytes_max,
     };
 }
 
@@ -118,7 +119,7 @@ uint64_t admission_deadline(const struct admission *a)
 bool admission_wait(struct admission *a, const struct datagram *d, uint64_t now_ns)
 {
     size_t bytes = sizeof(struct admission_datagram) + d->len;
-    if (a->bytes + bytes > ADMISSION_WAITING_BYTES_MAX)
+    if (a->bytes + bytes > a->waiting_bytes_max)
         return false;
     struct admission_datagram *w = hp_byte_pool_get(a->pool, bytes);
     if (w == NULL)

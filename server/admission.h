@@ -19,9 +19,6 @@
 #define ADMISSION_YOUNG_NS (200 * NS_PER_MS)
 /* Handshakes that begin in one loop turn. */
 #define ADMISSION_PER_TURN 8u
-/* Bytes of datagrams that wait, with what they are kept in; more are dropped, and their clients send them again. */
-#define ADMISSION_WAITING_BYTES_MAX (8u << 20)
-
 struct admission_datagram {
     struct admission_datagram *next;
     struct datagram datagram; /* its bytes lie behind it */
@@ -34,14 +31,15 @@ struct admission {
     struct admission_datagram *first, *last;
     uint64_t count, bytes;
     struct conn *young_first, *young_last; /* oldest first */
-    uint64_t young, young_max, half_open, half_open_max;
+    uint64_t young, young_max, half_open, half_open_max, waiting_bytes_max;
     unsigned begun;        /* in this turn */
     uint64_t completed_ns; /* when a handshake has completed last */
 };
 
-/* |pool| for the datagrams that wait; |young_max| young handshakes in flight (budget_handshakes). That one may be set
- * anew at any time; how many handshakes there may be, old ones too, follows from the first one. */
-void admission_init(struct admission *a, struct hp_byte_pool *pool, uint64_t young_max);
+/* |pool| for the datagrams that wait, of |waiting_bytes_max| bytes at most with what they are kept in (budget_waiting):
+ * more are dropped, and their clients send them again. |young_max| young handshakes in flight (budget_handshakes). That
+ * one may be set anew at any time; how many handshakes there may be, old ones too, follows from the first one. */
+void admission_init(struct admission *a, struct hp_byte_pool *pool, uint64_t young_max, uint64_t waiting_bytes_max);
 /* Forgets who waits. */
 void admission_fini(struct admission *a);
 

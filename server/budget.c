@@ -9,6 +9,7 @@
 #define HANDSHAKES_LEAST 16u
 #define HANDSHAKES_MOST 1024u
 #define GOAWAY_LEAVE_PERMILLE 880u
+#define WAITING_BYTES_LEAST (8u << 20)
 
 static const struct hp_pressure_stage stages[] = {
     {.enter_permille = 500, .leave_permille = 450},
@@ -93,6 +94,12 @@ uint64_t budget_handshakes(const struct budget *b)
     uint64_t count = b->limit_bytes / 12 / b->workers / (BUDGET_CONN_BYTES + BUDGET_HANDSHAKE_BYTES);
     count = count < HANDSHAKES_LEAST ? HANDSHAKES_LEAST : count < HANDSHAKES_MOST ? count : HANDSHAKES_MOST;
     return budget_stage(b) < BUDGET_CREDIT ? count : count / 4;
+}
+
+uint64_t budget_waiting(const struct budget *b)
+{
+    uint64_t bytes = b != NULL && b->limit_bytes != 0 ? b->limit_bytes / 12 / b->workers : 0;
+    return bytes > WAITING_BYTES_LEAST ? bytes : WAITING_BYTES_LEAST;
 }
 
 /* --- cgroups --------------------------------------------------------------------------------------------------------

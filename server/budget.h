@@ -81,6 +81,10 @@ uint64_t budget_in_flight(const struct budget *budget, uint64_t connections);
  * who stay. */
 uint64_t budget_handshakes(const struct budget *budget);
 
+/* Bytes of datagrams of clients that wait for a handshake, of a worker: a twelfth of the budget, so that a burst of as
+ * many clients as the budget has room for loses none; 8 MiB at least. */
+uint64_t budget_waiting(const struct budget *budget);
+
 /* The least of |limit_bytes| and of what the process's cgroup allows (version 2 or 1), read below |root| (normally
  * "/sys/fs/cgroup", of which the process's own group is named by /proc/self/cgroup). */
 uint64_t budget_cgroup_limit(const char *root, uint64_t limit_bytes);

@@ -464,7 +464,7 @@ static int make_tables(struct endpoint *ep, struct hp_object_pool *cids)
     uint64_t key;
     ep->env.random(ep->env.random_ctx, &key, sizeof key);
     timerq_init(&ep->timers, ep->data);
-    admission_init(&ep->admission, ep->data, budget_handshakes(ep->env.budget));
+    admission_init(&ep->admission, ep->data, budget_handshakes(ep->env.budget), budget_waiting(ep->env.budget));
     ep->env.tx = hp_byte_pool_get(ep->data, UDP_BUFFER_BYTES);
     if (ep->env.tx == NULL)
         return -1;

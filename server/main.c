@@ -3,7 +3,6 @@
  * The process: reads options, opens sockets, starts workers, then waits for signals. All that can be wrong with the
  * configuration is found before the first thread starts; it costs one line and exit status 2.
  */
-#include "admission.h"
 #include "handlers/router.h"
 #include "mem_bridge.h"
 #include "net/clock.h"
@@ -341,7 +340,7 @@ static void print_memory_plan(const struct server *s)
     const struct server_config *c = &s->config;
     uint64_t limit = s->budget.limit_bytes, spans = limit / HP_SLICE_BYTES + c->workers * 8;
     uint64_t handshakes = c->workers * budget_handshakes(&s->budget) * (BUDGET_CONN_BYTES + BUDGET_HANDSHAKE_BYTES);
-    uint64_t waiting = c->workers * ADMISSION_WAITING_BYTES_MAX,
+    uint64_t waiting = c->workers * budget_waiting(&s->budget),
              buffers = c->workers * (UDP_BATCH + 2) * UDP_BUFFER_BYTES;
     uint64_t room = limit / 1000 * BUDGET_REFUSE_PERMILLE, fixed = buffers + HTTP_PATTERN_BYTES;
     uint64_t idle = room > fixed ? (room - fixed) / BUDGET_CONN_BYTES : 0;

@@ -12,6 +12,7 @@
 
 #define START_NS (100 * NS_PER_S)
 #define CONNS 32u
+#define WAITING_BYTES_MAX (8u << 20)
 
 struct world {
     struct hp_pool_manager *manager;
@@ -26,7 +27,7 @@ static void world_init(struct world *w, uint64_t young_max)
     w->pool = hp_byte_pool_new(w->manager, "data", 64, 256u << 10, 0);
     w->conn = calloc(CONNS, sizeof *w->conn);
     CHECK(w->manager != NULL && w->pool != NULL && w->conn != NULL);
-    admission_init(&w->admission, w->pool, young_max);
+    admission_init(&w->admission, w->pool, young_max, WAITING_BYTES_MAX);
     admission_turn(&w->admission, START_NS);
 }
 
@@ -225,8 +226,8 @@ static void test_bytes_are_limited(void)
     uint64_t each = sizeof(struct admission_datagram) + sizeof bytes, count = 0;
     world_init(&w, 1);
     while (admission_wait(&w.admission, &d, START_NS))
-        CHECK(++count <= ADMISSION_WAITING_BYTES_MAX / each);
-    CHECK_U64(count, ADMISSION_WAITING_BYTES_MAX / each);
+        CHECK(++count <= WAITING_BYTES_MAX / each);
+    CHECK_U64(count, WAITING_BYTES_MAX / each);
     CHECK_U64(w.admission.count, count);
     CHECK_U64(w.admission.bytes, count * each);
     CHECK(!admission_wait(&w.admission, &d, START_NS));

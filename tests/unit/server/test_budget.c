@@ -66,14 +66,17 @@ static void test_handshakes(void)
     struct budget b;
     CHECK(manager != NULL);
     CHECK_U64(budget_handshakes(NULL), 1024);
+    CHECK_U64(budget_waiting(NULL), 8 * MIB);
     budget_init(&b, manager, 0, 1);
     CHECK_U64(budget_handshakes(&b), 1024);
     budget_init(&b, manager, 16 * MIB, 1);
     CHECK_U64(budget_handshakes(&b), 16); /* the floor */
     budget_init(&b, manager, 120 * MIB, 1);
     CHECK_U64(budget_handshakes(&b), 10 * MIB / each);
+    CHECK_U64(budget_waiting(&b), 10 * MIB);
     budget_init(&b, manager, 120 * MIB, 2);
     CHECK_U64(budget_handshakes(&b), 5 * MIB / each);
+    CHECK_U64(budget_waiting(&b), 8 * MIB); /* the floor */
     budget_init(&b, manager, 1024 * 1024 * MIB, 4);
     CHECK_U64(budget_handshakes(&b), 1024); /* the ceiling */
     hp_pool_manager_free(manager);
