@@ -110,7 +110,7 @@ static void test_heaps_add_up(void)
     sim->loss_percent = 2;
     sim->jitter_ns = 5 * NS_PER_MS;
     for (unsigned i = 0; i < CLIENTS; i++)
-        new_client(sim, paths[i % 4], 20, 1 + i % 12);
+        new_client(sim, paths[i % 4], 6, 1 + i % 12);
     moments = 0;
     CHECK(!sim_run(sim, accounts_agree, 5 * NS_PER_S));
     for (unsigned i = 0; i < CLIENTS; i += 2)
