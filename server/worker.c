@@ -23,8 +23,8 @@
 
 /* Batches that a socket may deliver before others get their turn. */
 #define BATCHES_PER_TURN 4u
-/* Memory that was free for a whole period is given back, so much at a time: about 0.4 ms of work. While there is more,
- * and in need, five times as often. */
+/* Memory that was free for a whole period is given back, so much at a time, which bounds the work of a turn. While
+ * there is more, and in need, five times as often. */
 #define TRIM_PERIOD_NS (250 * NS_PER_MS)
 #define TRIM_BYTES_MAX (1u << 20)
 /* Periods without a datagram and without anything to give back, after which the worker sleeps. */

@@ -296,8 +296,8 @@ size_t hp_byte_pool_trim(struct hp_byte_pool *pool)
     return fell;
 }
 
-/* Each block of a front costs about as much to give back as half a KiB of a slice to discard: |bytes_max| bounds both,
- * or the fronts of a hundred classes would take longer than all else. What is left over goes at the next call. */
+/* |bytes_max| bounds the slices that are discarded and the blocks that are taken out of fronts: a hundred classes have
+ * some ten thousand of those. What is left over goes at the next call. */
 size_t hp_byte_pool_trim_idle(struct hp_byte_pool *pool, size_t bytes_max)
 {
     uint64_t low = pool->dirty_low_bytes;
